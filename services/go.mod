@@ -19,4 +19,6 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
+require golang.org/x/sync v0.24.0 // indirect
+
 replace github.com/leadbaton/baton/api => ../api

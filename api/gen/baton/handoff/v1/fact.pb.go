@@ -922,7 +922,9 @@ type HandoffAssigned struct {
 	// The roster's version that was used.
 	RosterVersion uint32 `protobuf:"varint,6,opt,name=roster_version,json=rosterVersion,proto3" json:"roster_version,omitempty"`
 	// The seed that broke ties.
-	Seed          uint64 `protobuf:"varint,7,opt,name=seed,proto3" json:"seed,omitempty"`
+	Seed uint64 `protobuf:"varint,7,opt,name=seed,proto3" json:"seed,omitempty"`
+	// The rep whose place it takes, if the reason is cover.
+	Covers        string `protobuf:"bytes,8,opt,name=covers,proto3" json:"covers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1004,6 +1006,13 @@ func (x *HandoffAssigned) GetSeed() uint64 {
 		return x.Seed
 	}
 	return 0
+}
+
+func (x *HandoffAssigned) GetCovers() string {
+	if x != nil {
+		return x.Covers
+	}
+	return ""
 }
 
 // PassedOver says why a rep was not chosen.
@@ -1851,7 +1860,7 @@ const file_baton_handoff_v1_fact_proto_rawDesc = "" +
 	"\x04team\x18\x04 \x01(\tR\x04team\x12\x16\n" +
 	"\x06number\x18\x05 \x01(\x04R\x06number\"B\n" +
 	"\rHandoffJoined\x121\n" +
-	"\tqualified\x18\x01 \x01(\v2\x13.baton.lead.v1.FactR\tqualified\"\x8d\x02\n" +
+	"\tqualified\x18\x01 \x01(\v2\x13.baton.lead.v1.FactR\tqualified\"\xa5\x02\n" +
 	"\x0fHandoffAssigned\x12\x1e\n" +
 	"\n" +
 	"assignment\x18\x01 \x01(\rR\n" +
@@ -1862,7 +1871,8 @@ const file_baton_handoff_v1_fact_proto_rawDesc = "" +
 	"\vpassed_over\x18\x05 \x03(\v2\x1c.baton.handoff.v1.PassedOverR\n" +
 	"passedOver\x12%\n" +
 	"\x0eroster_version\x18\x06 \x01(\rR\rrosterVersion\x12\x12\n" +
-	"\x04seed\x18\a \x01(\x04R\x04seed\"n\n" +
+	"\x04seed\x18\a \x01(\x04R\x04seed\x12\x16\n" +
+	"\x06covers\x18\b \x01(\tR\x06covers\"n\n" +
 	"\n" +
 	"PassedOver\x12\x10\n" +
 	"\x03rep\x18\x01 \x01(\tR\x03rep\x12\x12\n" +
