@@ -6,9 +6,6 @@ package fold
 type Position struct {
 	// Created is when the stream was created, in Unix nanoseconds.
 	Created int64
-	// Incarnation names the log in the ids of facts and the origins of messages. It is Created, until an operator
-	// adopts a restored or re-created stream.
-	Incarnation int64
 	// Sequence is that of the last folded message; 0 = none.
 	Sequence uint64
 	// Time is when that message was stored, in Unix nanoseconds.
@@ -19,11 +16,14 @@ type Position struct {
 type Message struct {
 	Subject string
 	Data    []byte
-	// Incarnation of the log, for ids.
+	// Incarnation names the log in the ids of facts and the origins of messages: when the stream was created, or
+	// adopted last before this message (Unix nanoseconds).
 	Incarnation int64
 	Sequence    uint64
 	// Time is when it was stored: its arrival. Unix nanoseconds.
 	Time int64
+	// Traceparent is the W3C trace context that its publisher sent with it; "" = none.
+	Traceparent string
 }
 
 // State is the decoded state of one key. The fold changes it in place.
@@ -76,16 +76,19 @@ const (
 
 // Record is one thing that leaves through the outbox.
 type Record struct {
-	// Sequence and Ordinal are the place of its cause: records leave in this order.
-	Sequence uint64
-	Ordinal  uint32
-	Guard    Guard
+	// Incarnation, Sequence and Ordinal are the place of its cause, its origin: records leave in this order.
+	Incarnation int64
+	Sequence    uint64
+	Ordinal     uint32
+	Guard       Guard
 	// Stream and Subject it is published to.
 	Stream  string
 	Subject string
 	// Prefix is the wildcard that guards an Ordered record.
 	Prefix string
 	Data   []byte
+	// Traceparent goes out as a header.
+	Traceparent string
 }
 
 // Tx is the view that Machine.Fold has of the states, during one message.
@@ -104,7 +107,8 @@ func (t *Tx) Get(key string) State { return t.get(key) }
 // NextOrdinal returns the ordinal that the next Emit will have within this message.
 func (t *Tx) NextOrdinal() uint32 { return t.ord }
 
-// Emit puts a record into the outbox. Its Sequence is set by the engine; its Ordinal counts within the message.
+// Emit puts a record into the outbox. Its Incarnation and Sequence are set by the engine; its Ordinal counts within the
+// message.
 func (t *Tx) Emit(r Record) {
 	r.Ordinal = t.ord
 	t.ord++

@@ -1,0 +1,259 @@
+package fold
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Group is one member of the group that shares all shards. It owns its even share, and takes over the shards of a member
+// that is gone within one LeaseTTL.
+type Group struct {
+	// Member is this process's name in the group; empty = a random one. Two living members never share a name.
+	Member string
+	// Shards are all shards, in the same order for every member.
+	Shards []string
+	Store  Store
+	// Open returns what one shard's owner works with; called for every acquisition, so that nothing outlives a lease.
+	Open func(shard string) Shard
+	// LeaseTTL is how long a lease lives without renewal; 0 = 4 s.
+	LeaseTTL time.Duration
+	Logger   *slog.Logger
+
+	mu      sync.Mutex
+	held    map[string]*holding
+	stopped map[string]stop
+	wake    chan struct{}
+}
+
+// DefaultLeaseTTL is short, since the fence and not the lease keeps two owners apart.
+const DefaultLeaseTTL = 4 * time.Second
+
+// stoppedRetry is how often a stopped shard is looked at again.
+const stoppedRetry = 2 * time.Second
+
+// failedRetry is how long a shard rests whose owner could not start.
+const failedRetry = 250 * time.Millisecond
+
+type holding struct {
+	lease  Lease
+	owner  *owner
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+type stop struct {
+	reason string
+	until  time.Time
+}
+
+// ShardStatus is how one shard stands with this member.
+type ShardStatus struct {
+	Held     bool
+	Sequence uint64 // committed
+	Outbox   int    // records that wait to leave
+	Stopped  string // why it stands still
+}
+
+// Status returns how the shards stand with this member.
+func (g *Group) Status() map[string]ShardStatus {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	out := map[string]ShardStatus{}
+	for id, h := range g.held {
+		out[id] = ShardStatus{Held: true, Sequence: h.owner.position.Load(), Outbox: h.owner.outbox.len()}
+	}
+	for id, s := range g.stopped {
+		out[id] = ShardStatus{Stopped: s.reason}
+	}
+	return out
+}
+
+// Run takes part until ctx ends, then gives its shards back.
+func (g *Group) Run(ctx context.Context) error {
+	if g.Member == "" {
+		g.Member = "m-" + rand.Text()[:12]
+	}
+	if g.LeaseTTL == 0 {
+		g.LeaseTTL = DefaultLeaseTTL
+	}
+	g.mu.Lock()
+	g.held, g.stopped, g.wake = map[string]*holding{}, map[string]stop{}, make(chan struct{}, 1)
+	g.mu.Unlock()
+	defer g.leave(ctx)
+	tick := time.NewTicker(g.LeaseTTL / 4)
+	defer tick.Stop()
+	for {
+		g.turn(ctx)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		case <-g.wake:
+		}
+	}
+}
+
+// turn renews what is held, and moves towards this member's share.
+func (g *Group) turn(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, g.LeaseTTL)
+	defer cancel()
+	for _, h := range g.holdings() {
+		committed := h.owner.position.Load()
+		stored, err := g.Store.Renew(ctx, h.lease, g.LeaseTTL)
+		switch {
+		case errors.Is(err, ErrFenced):
+			g.Logger.Warn("a shard's lease was lost", "shard", h.lease.Shard, "member", g.Member)
+			g.drop(h)
+		case err == nil && stored.Sequence < committed:
+			// A shard without new messages would not find out by committing.
+			g.Logger.Warn("the store went back in time", "shard", h.lease.Shard, "committed", committed, "stored", stored.Sequence)
+			g.drop(h)
+		case err != nil && ctx.Err() == nil:
+			// The owner goes on: without the store it cannot commit anything, and with it the fence decides.
+			g.Logger.Warn("a shard's lease could not be renewed", "shard", h.lease.Shard, "error", err)
+		}
+	}
+	members, err := g.Store.Beat(ctx, g.Member, g.LeaseTTL)
+	if err != nil {
+		if ctx.Err() == nil {
+			g.Logger.Warn("the group cannot be reached", "error", err)
+		}
+		return
+	}
+	me := slices.Index(members, g.Member)
+	if me < 0 {
+		return
+	}
+	n := len(g.Shards)
+	share := n / len(members)
+	if me < n%len(members) {
+		share++
+	}
+	held := g.holdings()
+	for len(held) > share {
+		h := held[len(held)-1]
+		held = held[:len(held)-1]
+		g.giveBack(ctx, h)
+	}
+	// Members begin at different places, so that they rarely ask for the same shard.
+	for i := range n {
+		if len(held) >= share {
+			return
+		}
+		id := g.Shards[(me*n/len(members)+i)%n]
+		if g.busy(id) {
+			continue
+		}
+		lease, ok, err := g.Store.Acquire(ctx, id, g.Member, g.LeaseTTL)
+		if err != nil {
+			if ctx.Err() == nil {
+				g.Logger.Warn("a shard could not be acquired", "shard", id, "error", err)
+			}
+			return
+		}
+		if ok {
+			held = append(held, g.start(lease))
+		}
+	}
+}
+
+// holdings returns what is held, in the order of Shards.
+func (g *Group) holdings() []*holding {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var out []*holding
+	for _, id := range g.Shards {
+		if h := g.held[id]; h != nil {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// busy says whether a shard is held here, or stands still and was looked at a moment ago.
+func (g *Group) busy(id string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s, stopped := g.stopped[id]
+	return g.held[id] != nil || stopped && time.Now().Before(s.until)
+}
+
+func (g *Group) start(l Lease) *holding {
+	ctx, cancel := context.WithCancel(context.Background())
+	h := &holding{lease: l, owner: &owner{Shard: g.Open(l.Shard), lease: l}, cancel: cancel, done: make(chan struct{})}
+	h.owner.outbox.init(nil)
+	g.mu.Lock()
+	g.held[l.Shard] = h
+	delete(g.stopped, l.Shard)
+	g.mu.Unlock()
+	go func() {
+		defer close(h.done)
+		defer cancel()
+		err := h.owner.run(ctx)
+		g.ended(h, err)
+	}()
+	return h
+}
+
+// ended takes note of why an owner ended.
+func (g *Group) ended(h *holding, err error) {
+	id := h.lease.Shard
+	g.mu.Lock()
+	if g.held[id] == h {
+		delete(g.held, id)
+	}
+	var stopErr *StopError
+	fenced := errors.Is(err, ErrFenced) || errors.Is(err, ErrPosition)
+	switch {
+	case errors.As(err, &stopErr):
+		g.stopped[id] = stop{stopErr.Reason, time.Now().Add(stoppedRetry)}
+	case fenced, errors.Is(err, context.Canceled):
+		delete(g.stopped, id)
+	default:
+		g.stopped[id] = stop{err.Error(), time.Now().Add(failedRetry)}
+	}
+	g.mu.Unlock()
+	switch {
+	case stopErr != nil:
+		g.Logger.Error("a shard stands still", "shard", id, "reason", stopErr.Reason)
+	case errors.Is(err, context.Canceled):
+	case fenced:
+		g.Logger.Warn("a shard is taken up anew", "shard", id, "member", g.Member, "reason", err)
+		signal(g.wake)
+	default:
+		g.Logger.Warn("a shard could not be taken up; it is tried again", "shard", id, "error", err)
+	}
+}
+
+// drop ends an owner whose lease is lost.
+func (g *Group) drop(h *holding) {
+	h.cancel()
+	<-h.done
+}
+
+func (g *Group) giveBack(ctx context.Context, h *holding) {
+	g.drop(h)
+	if err := g.Store.Release(ctx, h.lease); err != nil && ctx.Err() == nil {
+		g.Logger.Warn("a shard could not be given back; its lease will run out", "shard", h.lease.Shard, "error", err)
+	}
+}
+
+func (g *Group) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	held := g.holdings()
+	for _, h := range held {
+		h.cancel()
+	}
+	for _, h := range held {
+		g.giveBack(ctx, h)
+	}
+	if err := g.Store.Leave(ctx, g.Member); err != nil {
+		g.Logger.Warn("the group could not be told that this member leaves", "error", err)
+	}
+}

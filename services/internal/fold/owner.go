@@ -1,0 +1,584 @@
+package fold
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Bounds of one owner. They bound memory and the work that a crash repeats; throughput does not depend on them.
+const (
+	maxInbox       = 8192     // messages read ahead of the fold
+	maxInboxBytes  = 16 << 20 // of their data
+	maxUncommitted = 4096     // messages folded and not yet committed
+	foldChunk      = 512      // messages folded before the committer is looked at again
+	maxOutbox      = 8192     // records waiting to leave before folding pauses
+)
+
+// Shard is all that one shard's owner works with.
+type Shard struct {
+	ID      string
+	Log     Log
+	Store   Store
+	Outlet  Outlet
+	Machine Machine
+	// Expand sends what a record guarded Expand stands for, in order, as Ordered records of one prefix.
+	Expand func(ctx context.Context, r Record, send func([]Record) error) error
+	Logger *slog.Logger
+}
+
+// owner folds one shard under one lease.
+type owner struct {
+	Shard
+	lease Lease
+	inbox inbox
+	cache cache
+
+	// Of the folding goroutine.
+	folded    Position // last folded
+	committed Position // last committed
+	dirty     []*entry
+	records   []Record
+	arena     []byte
+
+	outbox   queue
+	position atomic.Uint64 // committed sequence, for those who look
+}
+
+// run folds until ctx ends, the fence refuses, or the shard must stop. It returns ErrFenced, ErrPosition, a *StopError,
+// or the context's error.
+func (o *owner) run(ctx context.Context) error {
+	head, err := o.Store.Head(ctx, o.ID)
+	if err != nil {
+		return err
+	}
+	if head.Version != "" && head.Version != o.Machine.Version() {
+		return &StopError{Reason: fmt.Sprintf("the shard's states were written by fold version %s, and this program folds as %s: "+
+			"run the program that wrote them, or fold anew with `baton shard adopt SHARD --replay`", head.Version, o.Machine.Version())}
+	}
+	o.committed, o.folded = head.Position, head.Position
+	o.position.Store(head.Position.Sequence)
+	o.cache.complete = head.Position == Position{}
+	if err := CheckPosition(ctx, o.Log, head.Position); err != nil {
+		return err
+	}
+	if o.folded.Created == 0 {
+		info, err := o.Log.Info(ctx)
+		if err != nil {
+			return err
+		}
+		o.folded.Created = info.Created
+	}
+	if err := o.fetch(ctx, []string{""}); err != nil {
+		return err
+	}
+	left, err := o.Store.Outbox(ctx, o.ID)
+	if err != nil {
+		return err
+	}
+	o.outbox.init(left)
+	o.inbox.init()
+
+	g, ctx := errgroup.WithContext(ctx)
+	commits, done := make(chan *Commit), make(chan error, 1)
+	g.Go(func() error { return o.read(ctx, o.folded) })
+	g.Go(func() error { return o.leave(ctx) })
+	g.Go(func() error { return o.commit(ctx, commits, done) })
+	g.Go(func() error {
+		defer o.inbox.close()
+		return o.fold(ctx, commits, done)
+	})
+	return g.Wait()
+}
+
+// read fills the inbox. When reading fails it checks that the log is still the same, and goes on where it was.
+func (o *owner) read(ctx context.Context, at Position) error {
+	backoff := newBackoff()
+	for {
+		err := o.Log.Read(ctx, at.Sequence, func(m Message) {
+			if o.inbox.put(m) {
+				at.Sequence, at.Time = m.Sequence, m.Time
+				backoff.reset()
+			}
+		})
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		o.Logger.Warn("reading the shard's stream was interrupted", "shard", o.ID, "sequence", at.Sequence, "error", err)
+		for {
+			if err := backoff.wait(ctx); err != nil {
+				return err
+			}
+			check := at
+			if check.Sequence == 0 {
+				check.Time = 0
+			}
+			err := CheckPosition(ctx, o.Log, check)
+			if stop := (*StopError)(nil); errors.As(err, &stop) {
+				return err
+			}
+			if err == nil {
+				break
+			}
+			o.Logger.Warn("the shard's stream cannot be checked", "shard", o.ID, "error", err)
+		}
+	}
+}
+
+// fold is the one goroutine that touches states. Whenever the committer is idle it takes all that has gathered.
+func (o *owner) fold(ctx context.Context, commits chan<- *Commit, done <-chan error) error {
+	committing := false
+	var pending *Commit
+	uncommitted := 0 // folded since the commit under way was built
+	for {
+		room := 0
+		if o.outbox.len() < maxOutbox {
+			room = min(foldChunk, maxUncommitted-uncommitted)
+		}
+		msgs := o.inbox.take(room)
+		if len(msgs) > 0 {
+			if err := o.foldAll(ctx, msgs); err != nil {
+				return err
+			}
+			uncommitted += len(msgs)
+		}
+		if !committing {
+			if c := o.build(); c != nil {
+				select {
+				case commits <- c:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+				committing, pending, uncommitted = true, c, 0
+			}
+		}
+		var err error
+		if len(msgs) > 0 {
+			select {
+			case err = <-done:
+			default:
+				continue
+			}
+		} else {
+			wake := o.inbox.filled
+			if room <= 0 {
+				wake = nil
+			}
+			select {
+			case err = <-done:
+			case <-wake:
+				continue
+			case <-o.outbox.departed:
+				continue
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if err != nil {
+			return err
+		}
+		committing = false
+		o.committed = pending.To
+		o.position.Store(pending.To.Sequence)
+		o.outbox.add(pending.Records)
+		pending = nil
+	}
+}
+
+// foldAll folds messages in order.
+func (o *owner) foldAll(ctx context.Context, msgs []Message) error {
+	inputs := make([]Input, len(msgs))
+	var keys []string
+	for i, m := range msgs {
+		inputs[i] = o.Machine.Decode(m)
+		for _, k := range inputs[i].Keys() {
+			if o.cache.get(k) == nil {
+				keys = append(keys, k)
+			}
+		}
+	}
+	if len(keys) > 0 {
+		if err := o.fetch(ctx, keys); err != nil {
+			return err
+		}
+	}
+	var at *Message
+	tx := NewTx(o.touch, func(r Record) {
+		r.Incarnation, r.Sequence = at.Incarnation, at.Sequence
+		o.records = append(o.records, r)
+	})
+	for i := range inputs {
+		at = &msgs[i]
+		tx.Begin()
+		if err := o.Machine.Fold(tx, inputs[i]); err != nil {
+			return &StopError{Reason: fmt.Sprintf("message %d cannot be folded: %v", at.Sequence, err)}
+		}
+		o.folded.Sequence, o.folded.Time = at.Sequence, at.Time
+	}
+	o.cache.rotate(o.committed.Sequence)
+	return nil
+}
+
+// touch returns a state for folding, and marks it for the next commit.
+func (o *owner) touch(key string) State {
+	e := o.cache.get(key)
+	if e == nil {
+		panic("fold: Machine.Fold asked for a key that Input.Keys did not name")
+	}
+	if !e.dirty {
+		e.dirty = true
+		o.dirty = append(o.dirty, e)
+	}
+	e.touched = o.folded.Sequence + 1
+	return e.state
+}
+
+// fetch brings states into the cache.
+func (o *owner) fetch(ctx context.Context, keys []string) error {
+	var fields [][]byte
+	if o.cache.complete {
+		fields = make([][]byte, len(keys))
+	} else {
+		var err error
+		if fields, err = retry(ctx, o.Logger, "loading states", func() ([][]byte, error) { return o.Store.Load(ctx, o.ID, keys) }); err != nil {
+			return err
+		}
+	}
+	var parts []string
+	var of []State
+	var names []string
+	for i, key := range keys {
+		if o.cache.get(key) != nil {
+			continue // named twice
+		}
+		s, need, err := o.Machine.Load(key, fields[i])
+		if err != nil {
+			return &StopError{Reason: fmt.Sprintf("a stored state cannot be read: %v", err)}
+		}
+		for _, p := range need {
+			parts, of, names = append(parts, Field(key, p)), append(of, s), append(names, p)
+		}
+		o.cache.put(&entry{key: key, state: s, touched: o.folded.Sequence + 1})
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	values, err := retry(ctx, o.Logger, "loading states", func() ([][]byte, error) { return o.Store.Load(ctx, o.ID, parts) })
+	if err != nil {
+		return err
+	}
+	for i := range parts {
+		if err := of[i].LoadPart(names[i], values[i]); err != nil {
+			return &StopError{Reason: fmt.Sprintf("a stored state cannot be read: %v", err)}
+		}
+	}
+	return nil
+}
+
+// build takes all that is to be committed; nil if there is nothing.
+func (o *owner) build() *Commit {
+	left := o.outbox.takeLeft()
+	if o.folded == o.committed || o.folded.Sequence == 0 {
+		if len(left) == 0 {
+			return nil
+		}
+	}
+	c := &Commit{
+		Lease: o.lease, Version: o.Machine.Version(), From: o.committed, To: o.folded, Nonce: rand.Text(),
+		Records: o.records, Left: left,
+	}
+	type span struct {
+		name     string
+		from, to int
+	}
+	spans := make([]span, 0, len(o.dirty)+len(o.dirty)/4)
+	// The arena of the commit before is free: its outcome is known when the next one is built.
+	arena := o.arena[:0]
+	for _, e := range o.dirty {
+		e.dirty = false
+		e.state.Changes(func(part string, value []byte) {
+			name := Field(e.key, part)
+			if value == nil {
+				c.Deleted = append(c.Deleted, name)
+				return
+			}
+			from := len(arena)
+			arena = append(arena, value...)
+			spans = append(spans, span{name, from, len(arena)})
+		})
+	}
+	c.Fields = make([]FieldValue, len(spans))
+	for i, s := range spans {
+		c.Fields[i] = FieldValue{s.name, arena[s.from:s.to:s.to]}
+	}
+	if o.arena = arena; cap(arena) > 8<<20 {
+		o.arena = nil
+	}
+	o.dirty, o.records = o.dirty[:0], nil
+	return c
+}
+
+// commit applies one commit at a time. An unknown outcome is repeated with the same nonce until it is known.
+func (o *owner) commit(ctx context.Context, commits <-chan *Commit, done chan<- error) error {
+	for {
+		var c *Commit
+		select {
+		case c = <-commits:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		_, err := retry(ctx, o.Logger, "committing", func() (struct{}, error) { return struct{}{}, o.Store.Commit(ctx, c) })
+		if err != nil {
+			return err
+		}
+		done <- nil
+	}
+}
+
+// leave lets the outbox's records leave, in order.
+func (o *owner) leave(ctx context.Context) error {
+	for {
+		batch, err := o.outbox.next(ctx)
+		if err != nil {
+			return err
+		}
+		if _, err := retry(ctx, o.Logger, "publishing the outbox", func() (struct{}, error) { return struct{}{}, o.publish(ctx, batch) }); err != nil {
+			return err
+		}
+		o.outbox.leftNow(batch)
+	}
+}
+
+// publish lets a batch leave. Records of one prefix keep their order; nothing else needs one.
+func (o *owner) publish(ctx context.Context, batch []Record) error {
+	var once []Record
+	ordered := map[string][]Record{}
+	var prefixes []string
+	flush := func(prefix string) error {
+		rs := ordered[prefix]
+		delete(ordered, prefix)
+		if len(rs) == 0 {
+			return nil
+		}
+		return o.Outlet.Ordered(ctx, rs)
+	}
+	for _, r := range batch {
+		switch r.Guard {
+		case Once:
+			once = append(once, r)
+		case Ordered:
+			if len(ordered[r.Prefix]) == 0 {
+				prefixes = append(prefixes, r.Prefix)
+			}
+			ordered[r.Prefix] = append(ordered[r.Prefix], r)
+		case Expand:
+			if err := flush(r.Prefix); err != nil {
+				return err
+			}
+			if err := o.Shard.Expand(ctx, r, func(rs []Record) error { return o.Outlet.Ordered(ctx, rs) }); err != nil {
+				return err
+			}
+		default:
+			return &StopError{Reason: fmt.Sprintf("an outbox record has the unknown guard %d", r.Guard)}
+		}
+	}
+	for _, p := range prefixes {
+		if err := flush(p); err != nil {
+			return err
+		}
+	}
+	if len(once) == 0 {
+		return nil
+	}
+	return o.Outlet.Once(ctx, once)
+}
+
+// retry repeats f until it succeeds, refuses for good, or ctx ends.
+func retry[T any](ctx context.Context, log *slog.Logger, what string, f func() (T, error)) (T, error) {
+	backoff := newBackoff()
+	for {
+		v, err := f()
+		var stop *StopError
+		switch {
+		case err == nil:
+			return v, nil
+		case ctx.Err() != nil:
+			return v, ctx.Err()
+		case errors.Is(err, ErrFenced), errors.Is(err, ErrPosition), errors.As(err, &stop):
+			return v, err
+		}
+		log.Warn(what+" failed; it is tried again", "error", err)
+		if err := backoff.wait(ctx); err != nil {
+			return v, err
+		}
+	}
+}
+
+// backoff doubles from 10 ms to 1 s.
+type backoff struct{ d time.Duration }
+
+func newBackoff() *backoff { return &backoff{d: 10 * time.Millisecond} }
+
+func (b *backoff) reset() { b.d = 10 * time.Millisecond }
+
+func (b *backoff) wait(ctx context.Context) error {
+	t := time.NewTimer(b.d)
+	defer t.Stop()
+	b.d = min(2*b.d, time.Second)
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// inbox holds messages between the reader and the fold.
+type inbox struct {
+	mu     sync.Mutex
+	space  *sync.Cond
+	msgs   []Message
+	bytes  int
+	closed bool
+	filled chan struct{}
+}
+
+func (b *inbox) init() {
+	b.space = sync.NewCond(&b.mu)
+	b.filled = make(chan struct{}, 1)
+}
+
+// put blocks while the inbox is full; false if it is closed.
+func (b *inbox) put(m Message) bool {
+	b.mu.Lock()
+	for (len(b.msgs) >= maxInbox || b.bytes >= maxInboxBytes) && !b.closed {
+		b.space.Wait()
+	}
+	if b.closed {
+		b.mu.Unlock()
+		return false
+	}
+	b.msgs = append(b.msgs, m)
+	b.bytes += len(m.Data)
+	first := len(b.msgs) == 1
+	b.mu.Unlock()
+	if first {
+		signal(b.filled)
+	}
+	return true
+}
+
+// take returns up to n messages.
+func (b *inbox) take(n int) []Message {
+	if n <= 0 {
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n = min(n, len(b.msgs))
+	if n == 0 {
+		return nil
+	}
+	out := b.msgs[:n:n]
+	b.msgs = b.msgs[n:]
+	for i := range out {
+		b.bytes -= len(out[i].Data)
+	}
+	b.space.Broadcast()
+	if len(b.msgs) > 0 {
+		signal(b.filled)
+	} else {
+		b.msgs = nil
+	}
+	return out
+}
+
+func (b *inbox) close() {
+	b.mu.Lock()
+	b.closed = true
+	b.space.Broadcast()
+	b.mu.Unlock()
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// queue is the outbox in memory: what has been committed and waits to leave, and what has left and waits to be deleted.
+type queue struct {
+	mu       sync.Mutex
+	waiting  []Record
+	left     []string
+	arrived  chan struct{}
+	departed chan struct{}
+}
+
+func (q *queue) init(rs []Record) {
+	q.waiting = rs
+	q.arrived, q.departed = make(chan struct{}, 1), make(chan struct{}, 1)
+	if len(rs) > 0 {
+		signal(q.arrived)
+	}
+}
+
+func (q *queue) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)
+}
+
+func (q *queue) add(rs []Record) {
+	if len(rs) == 0 {
+		return
+	}
+	q.mu.Lock()
+	q.waiting = append(q.waiting, rs...)
+	q.mu.Unlock()
+	signal(q.arrived)
+}
+
+// next returns what waits, at most 1,000 records; they stay until leftNow.
+func (q *queue) next(ctx context.Context) ([]Record, error) {
+	for {
+		q.mu.Lock()
+		n := min(len(q.waiting), 1000)
+		rs := q.waiting[:n:n]
+		q.mu.Unlock()
+		if n > 0 {
+			return rs, nil
+		}
+		select {
+		case <-q.arrived:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (q *queue) leftNow(rs []Record) {
+	q.mu.Lock()
+	for i := range rs {
+		q.left = append(q.left, rs[i].ID())
+	}
+	q.waiting = q.waiting[len(rs):]
+	q.mu.Unlock()
+	signal(q.departed)
+}
+
+func (q *queue) takeLeft() []string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	out := q.left
+	q.left = nil
+	return out
+}

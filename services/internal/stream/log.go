@@ -1,0 +1,376 @@
+package stream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/leadbaton/baton/services/internal/fold"
+)
+
+// Log is one stream as a fold.Log.
+type Log struct {
+	c    *Conn
+	name string
+}
+
+var _ fold.Log = (*Log)(nil)
+
+// Log returns a stream as a log.
+func (c *Conn) Log(stream string) *Log { return &Log{c: c, name: stream} }
+
+// Info implements fold.Log.
+func (l *Log) Info(ctx context.Context) (fold.LogInfo, error) {
+	s, err := l.c.js.Stream(ctx, l.name)
+	if err != nil {
+		return fold.LogInfo{}, l.explain(err)
+	}
+	i := s.CachedInfo()
+	return fold.LogInfo{Created: i.Created.UnixNano(), Last: i.State.LastSeq}, nil
+}
+
+func (l *Log) explain(err error) error {
+	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, nats.ErrStreamNotFound) {
+		return fmt.Errorf("stream %s is gone: restore it from its backup (or restart Baton to create it anew, then decide with `baton shard adopt`): %w", l.name, err)
+	}
+	return err
+}
+
+// TimeAt implements fold.Log.
+func (l *Log) TimeAt(ctx context.Context, sequence uint64) (int64, error) {
+	m, err := l.c.old.GetMsg(l.name, sequence, nats.Context(ctx))
+	switch {
+	case errors.Is(err, nats.ErrMsgNotFound):
+		return 0, fold.ErrErased
+	case err != nil:
+		return 0, l.explain(err)
+	}
+	return m.Time.UnixNano(), nil
+}
+
+// incarnationsKey is the stream's metadata that remembers adoptions: `[{"After": 17, "Incarnation": 1790…}]`.
+const incarnationsKey = "baton.incarnations"
+
+// incarnation is one adoption: messages after a sequence belong to it.
+type incarnation struct {
+	After       uint64
+	Incarnation int64
+}
+
+// incarnations are those of one stream, oldest first; the first is the stream's creation.
+type incarnations []incarnation
+
+func incarnationsOf(i *jetstream.StreamInfo) (incarnations, error) {
+	out := incarnations{{0, i.Created.UnixNano()}}
+	if s := i.Config.Metadata[incarnationsKey]; s != "" {
+		var more incarnations
+		if err := json.Unmarshal([]byte(s), &more); err != nil {
+			return nil, fmt.Errorf("stream %s: metadata %s is damaged: %w", i.Config.Name, incarnationsKey, err)
+		}
+		out = append(out, more...)
+	}
+	return out, nil
+}
+
+// at returns the incarnation that a message belongs to.
+func (in incarnations) at(sequence uint64) int64 {
+	for i := len(in) - 1; i > 0; i-- {
+		if sequence > in[i].After {
+			return in[i].Incarnation
+		}
+	}
+	return in[0].Incarnation
+}
+
+// Adopt begins a new incarnation of the log after a sequence, so that what is caused by later messages can never be taken
+// for what was caused by messages of the same sequence that are lost.
+func (l *Log) Adopt(ctx context.Context, after uint64, now time.Time) error {
+	s, err := l.c.js.Stream(ctx, l.name)
+	if err != nil {
+		return l.explain(err)
+	}
+	cfg := s.CachedInfo().Config
+	in, err := incarnationsOf(s.CachedInfo())
+	if err != nil {
+		return err
+	}
+	if cfg.Metadata == nil {
+		cfg.Metadata = map[string]string{}
+	}
+	b, err := json.Marshal(append(in[1:], incarnation{after, now.UnixNano()}))
+	if err != nil {
+		return err
+	}
+	cfg.Metadata[incarnationsKey] = string(b)
+	_, err = l.c.js.UpdateStream(ctx, cfg)
+	return err
+}
+
+// LastBefore returns the position of the last message that was stored at or before an instant (Unix nanoseconds).
+func (l *Log) LastBefore(ctx context.Context, instant int64) (fold.Position, error) {
+	s, err := l.c.js.Stream(ctx, l.name)
+	if err != nil {
+		return fold.Position{}, l.explain(err)
+	}
+	i := s.CachedInfo()
+	p := fold.Position{Created: i.Created.UnixNano()}
+	// Binary search over sequences: times ascend with them. Erased messages are stepped over towards the start.
+	lo, hi := i.State.FirstSeq, i.State.LastSeq
+	for lo <= hi && hi > 0 {
+		mid := lo + (hi-lo)/2
+		at, t := mid, int64(0)
+		for ; at >= lo && at > 0; at-- {
+			if t, err = l.TimeAt(ctx, at); !errors.Is(err, fold.ErrErased) {
+				break
+			}
+		}
+		switch {
+		case err != nil && !errors.Is(err, fold.ErrErased):
+			return p, err
+		case errors.Is(err, fold.ErrErased), t <= instant:
+			if err == nil {
+				p.Sequence, p.Time = at, t
+			}
+			lo = mid + 1
+		default:
+			hi = at - 1
+		}
+	}
+	return p, nil
+}
+
+// Read implements fold.Log, by an ordered push consumer without acknowledgements: the server sends as fast as fn takes.
+func (l *Log) Read(ctx context.Context, after uint64, fn func(fold.Message)) error {
+	return l.read(ctx, after, nil, func(m fold.Message, _ uint64) bool {
+		fn(m)
+		return true
+	})
+}
+
+// Scan calls fn for each message that matches one of the filters, in order, from the start up to what is there now,
+// until fn returns false.
+func (l *Log) Scan(ctx context.Context, filters []string, fn func(fold.Message) bool) error {
+	return l.ScanAfter(ctx, 0, filters, fn)
+}
+
+// ScanAfter is Scan from the message after a sequence.
+func (l *Log) ScanAfter(ctx context.Context, after uint64, filters []string, fn func(fold.Message) bool) error {
+	err := l.read(ctx, after, filters, func(m fold.Message, pending uint64) bool { return fn(m) && pending > 0 })
+	if errors.Is(err, errScanned) {
+		return nil
+	}
+	return err
+}
+
+// errScanned ends a Scan.
+var errScanned = errors.New("stream: scanned")
+
+const heartbeat = 2 * time.Second
+
+// read runs one ordered push consumer. With filters it ends with errScanned at the end of what is there; in any case
+// when fn returns false.
+func (l *Log) read(ctx context.Context, after uint64, filters []string, fn func(m fold.Message, pending uint64) bool) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	reconnected := l.c.nextReconnect()
+	s, err := l.c.js.Stream(ctx, l.name)
+	if err != nil {
+		return l.explain(err)
+	}
+	in, err := incarnationsOf(s.CachedInfo())
+	if err != nil {
+		return err
+	}
+	r := &reader{fn: fn, in: in, cancel: cancel, nc: l.c.nc}
+	r.alive.Store(true)
+	inbox := l.c.nc.NewRespInbox()
+	sub, err := l.c.nc.Subscribe(inbox, r.handle)
+	if err != nil {
+		return err
+	}
+	// fn is never called after read has returned: whoever reads on would see messages twice.
+	defer func() {
+		_ = sub.Unsubscribe()
+		r.mu.Lock()
+		r.ended = true
+		r.mu.Unlock()
+	}()
+	if err := sub.SetPendingLimits(-1, -1); err != nil { // flow control bounds it
+		return err
+	}
+	cons, err := l.c.js.CreatePushConsumer(ctx, l.name, jetstream.ConsumerConfig{
+		DeliverSubject: inbox, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
+		FilterSubjects: filters, AckPolicy: jetstream.AckNonePolicy, MaxDeliver: 1, FlowControl: true, IdleHeartbeat: heartbeat,
+		MemoryStorage: true, Replicas: 1, InactiveThreshold: 5 * time.Minute,
+	})
+	if err != nil {
+		return l.explain(err)
+	}
+	name := cons.CachedInfo().Name
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		if l.c.nc.IsConnected() { // else the server deletes it after InactiveThreshold
+			_ = l.c.js.DeleteConsumer(ctx, l.name, name)
+		}
+	}()
+	if len(filters) > 0 && cons.CachedInfo().NumPending == 0 && cons.CachedInfo().Delivered.Consumer == 0 {
+		return errScanned
+	}
+	watch := time.NewTicker(3 * heartbeat)
+	defer watch.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-reconnected:
+			return errors.New("stream: reconnected: the stream is checked again")
+		case <-watch.C:
+			if !r.alive.Swap(false) && !r.busy.Load() {
+				return fmt.Errorf("stream %s: the server has sent nothing for %s", l.name, 3*heartbeat)
+			}
+		}
+	}
+}
+
+// reader is the state of one consumer's handler.
+type reader struct {
+	fn     func(fold.Message, uint64) bool
+	in     incarnations
+	nc     *nats.Conn
+	cancel context.CancelCauseFunc
+	mu     sync.Mutex // held while a message is handled
+	ended  bool
+	last   uint64 // of the consumer's own sequence
+	alive  atomic.Bool
+	busy   atomic.Bool
+}
+
+func (r *reader) handle(m *nats.Msg) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return
+	}
+	r.alive.Store(true)
+	if len(m.Data) == 0 && m.Header.Get("Status") == "100" {
+		r.control(m)
+		return
+	}
+	meta, ok := parseReply(m.Reply)
+	if !ok {
+		r.end(fmt.Errorf("stream: a message came with the unreadable reply subject %q", m.Reply))
+		return
+	}
+	if meta.consumer != r.last+1 {
+		r.end(fmt.Errorf("stream: a gap in what the server sent: %d after %d", meta.consumer, r.last))
+		return
+	}
+	r.last = meta.consumer
+	r.busy.Store(true)
+	goOn := r.fn(fold.Message{
+		Subject: m.Subject, Data: m.Data, Incarnation: r.in.at(meta.stream), Sequence: meta.stream, Time: meta.time,
+		Traceparent: Traceparent(m.Header),
+	}, meta.pending)
+	r.busy.Store(false)
+	if !goOn {
+		r.end(errScanned)
+	}
+}
+
+// control answers flow control, and finds messages lost on the way by the heartbeat's count.
+func (r *reader) control(m *nats.Msg) {
+	if m.Reply != "" {
+		_ = r.nc.Publish(m.Reply, nil)
+		return
+	}
+	if s := m.Header.Get("Nats-Consumer-Stalled"); s != "" {
+		_ = r.nc.Publish(s, nil)
+	}
+	if s := m.Header.Get("Nats-Last-Consumer"); s != "" && s != strconv.FormatUint(r.last, 10) {
+		r.end(fmt.Errorf("stream: the server sent %s messages, of which %d came", s, r.last))
+	}
+}
+
+func (r *reader) end(err error) {
+	r.ended = true
+	r.cancel(err)
+}
+
+type replyMeta struct {
+	stream, consumer, pending uint64
+	time                      int64
+}
+
+// parseReply reads $JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>[.<token>].
+func parseReply(s string) (m replyMeta, ok bool) {
+	var dots [16]int
+	n := 0
+	for i := 0; i < len(s); i++ {
+		if s[i] == '.' {
+			if n == len(dots) {
+				return m, false
+			}
+			dots[n] = i
+			n++
+		}
+	}
+	first := 5 // index of the token <stream seq>, for the short form of 9 tokens
+	switch {
+	case n == 8:
+	case n >= 10:
+		first = 7
+	default:
+		return m, false
+	}
+	token := func(i int) string {
+		from, to := dots[i-1]+1, len(s)
+		if i < n {
+			to = dots[i]
+		}
+		return s[from:to]
+	}
+	var t uint64
+	ok = strings.HasPrefix(s, "$JS.ACK.") && number(token(first), &m.stream) && number(token(first+1), &m.consumer) &&
+		number(token(first+2), &t) && number(token(first+3), &m.pending)
+	m.time = int64(t)
+	return m, ok
+}
+
+func number(s string, n *uint64) bool {
+	if s == "" || len(s) > 19 {
+		return false
+	}
+	var v uint64
+	for i := 0; i < len(s); i++ {
+		c := s[i] - '0'
+		if c > 9 {
+			return false
+		}
+		v = v*10 + uint64(c)
+	}
+	*n = v
+	return true
+}
+
+// traceparentKey is W3C's header. NATS headers are case-sensitive; others write it capitalised.
+const traceparentKey = "traceparent"
+
+// Traceparent reads the trace context from a message's header in any spelling.
+func Traceparent(h nats.Header) string {
+	for k, v := range h {
+		if len(k) == len(traceparentKey) && len(v) > 0 && strings.EqualFold(k, traceparentKey) {
+			return v[0]
+		}
+	}
+	return ""
+}
