@@ -19,6 +19,9 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
-require golang.org/x/sync v0.24.0 // indirect
+require (
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	golang.org/x/sync v0.24.0 // indirect
+)
 
 replace github.com/leadbaton/baton/api => ../api

@@ -118,3 +118,11 @@ func (r *Redis) Stop() {
 	_ = r.Close()
 	r.m.Close()
 }
+
+// Port is the port that it listens on.
+func (n *NATS) Port() int {
+	if a, ok := n.Addr().(*net.TCPAddr); ok {
+		return a.Port
+	}
+	return 0
+}

@@ -179,7 +179,7 @@ const heartbeat = 2 * time.Second
 // read runs one ordered push consumer. With filters it ends with errScanned at the end of what is there; in any case
 // when fn returns false.
 func (l *Log) read(ctx context.Context, after uint64, filters []string, fn func(m fold.Message, pending uint64) bool) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+	reading, cancel := context.WithCancelCause(ctx) // ended by the handler, maybe before its consumer's creation is answered
 	defer cancel(nil)
 	reconnected := l.c.nextReconnect()
 	s, err := l.c.js.Stream(ctx, l.name)
@@ -192,7 +192,7 @@ func (l *Log) read(ctx context.Context, after uint64, filters []string, fn func(
 	}
 	r := &reader{fn: fn, in: in, cancel: cancel, nc: l.c.nc}
 	r.alive.Store(true)
-	inbox := l.c.nc.NewRespInbox()
+	inbox := l.c.nc.NewInbox()
 	sub, err := l.c.nc.Subscribe(inbox, r.handle)
 	if err != nil {
 		return err
@@ -230,8 +230,8 @@ func (l *Log) read(ctx context.Context, after uint64, filters []string, fn func(
 	defer watch.Stop()
 	for {
 		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		case <-reading.Done():
+			return context.Cause(reading)
 		case <-reconnected:
 			return errors.New("stream: reconnected: the stream is checked again")
 		case <-watch.C:
