@@ -5,6 +5,7 @@ package agreement
 import (
 	"time"
 
+	"github.com/leadbaton/baton/services/internal/attribute"
 	"github.com/leadbaton/baton/services/internal/condition"
 )
 
@@ -36,7 +37,7 @@ type Agreement struct {
 	Paths      []Path
 	Divert     []Divert
 	Disqualify []Disqualifier
-	Again      map[string]Again // by outcome: rejected, disqualified, lost, nurture, recalled, won
+	Again      map[string]Again // by outcome: rejected, disqualified, lost, nurture, recalled, won; none is missing
 	Reset      bool             // again.reset
 
 	Consent map[string][]string // event type -> scopes withdrawn ("email", "all")
@@ -51,7 +52,8 @@ type Agreement struct {
 
 	Document []byte // as parsed
 
-	byType typeIndex
+	byType  typeIndex
+	written map[string]string // durations as the document writes them, by their path, for Show
 }
 
 // RulesFor returns the indexes into Rules of the rules whose `on` matches an event type, in document order.
@@ -71,15 +73,21 @@ type Field struct {
 	Prefer []string // sources, best first
 }
 
+// Normalise reads a published value as the field's type. ok is false if it cannot be read so. The zero Field is that of
+// an undeclared attribute: text.
+func (f Field) Normalise(v attribute.Value) (value attribute.Value, ok bool) {
+	return attribute.Normalise(attribute.Declaration{Type: f.Type, Range: f.Range}, v)
+}
+
 // FieldType is the closed set of declared types.
-type FieldType string
+type FieldType = attribute.Type
 
 // The types.
 const (
-	TypeText    FieldType = "text"
-	TypeInt     FieldType = "int"
-	TypeBool    FieldType = "bool"
-	TypeCountry FieldType = "country"
+	TypeText    = attribute.TypeText
+	TypeInt     = attribute.TypeInt
+	TypeBool    = attribute.TypeBool
+	TypeCountry = attribute.TypeCountry
 )
 
 // Group limits the positive points of its rules.

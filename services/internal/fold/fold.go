@@ -22,6 +22,8 @@ type Message struct {
 	Sequence    uint64
 	// Time is when it was stored: its arrival. Unix nanoseconds.
 	Time int64
+	// History says that the log was adopted after this message had come: it counts, and hands nothing off.
+	History bool
 	// Traceparent is the W3C trace context that its publisher sent with it; "" = none.
 	Traceparent string
 }

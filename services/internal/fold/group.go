@@ -27,6 +27,7 @@ type Group struct {
 	mu      sync.Mutex
 	held    map[string]*holding
 	stopped map[string]stop
+	beat    time.Time // of the last time that the store took note of this member
 	wake    chan struct{}
 }
 
@@ -71,6 +72,17 @@ func (g *Group) Status() map[string]ShardStatus {
 		out[id] = ShardStatus{Stopped: s.reason}
 	}
 	return out
+}
+
+// Healthy returns nil while the store takes note of this member. A shard that stands still is no reason against it: the
+// others are served, and the operator is answered.
+func (g *Group) Healthy() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if time.Since(g.beat) > g.LeaseTTL {
+		return errors.New("the store cannot be reached")
+	}
+	return nil
 }
 
 // Run takes part until ctx ends, then gives its shards back.
@@ -125,6 +137,9 @@ func (g *Group) turn(ctx context.Context) {
 		}
 		return
 	}
+	g.mu.Lock()
+	g.beat = time.Now()
+	g.mu.Unlock()
 	me := slices.Index(members, g.Member)
 	if me < 0 {
 		return

@@ -127,6 +127,19 @@ func (m *Memory) Load(_ context.Context, shard string, fields []string) ([][]byt
 	return out, nil
 }
 
+// Scan implements Store.
+func (m *Memory) Scan(_ context.Context, shard string, fn func(string, []byte) bool) error {
+	m.mu.Lock()
+	fields := maps.Clone(m.shard(shard).fields) // the values are never changed in place
+	m.mu.Unlock()
+	for k, v := range fields {
+		if !fn(k, slices.Clone(v)) {
+			return nil
+		}
+	}
+	return nil
+}
+
 // Outbox implements Store.
 func (m *Memory) Outbox(_ context.Context, shard string) ([]Record, error) {
 	m.mu.Lock()

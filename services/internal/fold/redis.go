@@ -125,10 +125,10 @@ func (s *Redis) Check(ctx context.Context) error {
 			return err
 		}
 		if v := infoField(info, "redis_version"); !atLeast(v, 7, 0) && infoField(info, "valkey_version") == "" {
-			return fmt.Errorf("redis %s is too old: Baton needs Redis 7.0, Valkey 7.2 or newer", v)
+			return unfit("redis %s is too old: Baton needs Redis 7.0, Valkey 7.2 or newer", v)
 		}
 		if p := infoField(info, "maxmemory_policy"); p != "noeviction" {
-			return fmt.Errorf("redis may evict keys (maxmemory-policy is %q), which would lose scores: set `maxmemory-policy noeviction` and start again", p)
+			return unfit("redis may evict keys (maxmemory-policy is %q), which would lose scores: set `maxmemory-policy noeviction` and start again", p)
 		}
 		return nil
 	}
@@ -274,6 +274,24 @@ func (s *Redis) Load(ctx context.Context, shard string, fields []string) ([][]by
 		}
 	}
 	return out, nil
+}
+
+// Scan implements Store.
+func (s *Redis) Scan(ctx context.Context, shard string, fn func(string, []byte) bool) error {
+	for cursor := uint64(0); ; {
+		kv, next, err := s.rdb.HScan(ctx, stateKey(shard), cursor, "", 1000).Result()
+		if err != nil {
+			return err
+		}
+		for i := 0; i+1 < len(kv); i += 2 {
+			if !fn(kv[i], []byte(kv[i+1])) {
+				return nil
+			}
+		}
+		if cursor = next; cursor == 0 {
+			return nil
+		}
+	}
 }
 
 // Outbox implements Store.

@@ -17,6 +17,16 @@ var (
 	ErrPosition = errors.New("fold: fenced: the stored position is not the one that this owner folded from")
 )
 
+// UnfitError says that a store must not be used as it is set up: no waiting changes that.
+type UnfitError struct{ Reason string }
+
+// Error implements error.
+func (e *UnfitError) Error() string { return e.Reason }
+
+func unfit(format string, args ...any) error {
+	return &UnfitError{Reason: fmt.Sprintf(format, args...)}
+}
+
 // Lease is the right to commit to a shard.
 type Lease struct {
 	Shard string
@@ -48,6 +58,9 @@ type Store interface {
 	Head(ctx context.Context, shard string) (Head, error)
 	// Load returns the records with these names (see Field); nil where there is none.
 	Load(ctx context.Context, shard string, fields []string) ([][]byte, error)
+	// Scan calls fn for every record of a shard's states, in no order, until fn returns false. A record that changes
+	// meanwhile may come in either form.
+	Scan(ctx context.Context, shard string, fn func(field string, value []byte) bool) error
 	// Outbox returns what is in the outbox, in order.
 	Outbox(ctx context.Context, shard string) ([]Record, error)
 	// Commit applies all of c or nothing. See Commit.
@@ -56,7 +69,7 @@ type Store interface {
 	Dump(ctx context.Context, shard string) (Dump, error)
 	// Reset replaces a shard's position, whoever owns it, and on wipe forgets states and outbox: `baton shard adopt`.
 	Reset(ctx context.Context, shard string, to Position, wipe bool) error
-	// Check says whether the store may be used: an error tells what to change.
+	// Check says whether the store may be used; an *UnfitError tells what to change, any other that it cannot be reached.
 	Check(ctx context.Context) error
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 	"sync"
@@ -64,13 +65,15 @@ const incarnationsKey = "baton.incarnations"
 type incarnation struct {
 	After       uint64
 	Incarnation int64
+	// History is up to where messages were there before the adoption and are folded anew.
+	History uint64 `json:",omitempty"`
 }
 
 // incarnations are those of one stream, oldest first; the first is the stream's creation.
 type incarnations []incarnation
 
 func incarnationsOf(i *jetstream.StreamInfo) (incarnations, error) {
-	out := incarnations{{0, i.Created.UnixNano()}}
+	out := incarnations{{Incarnation: i.Created.UnixNano()}}
 	if s := i.Config.Metadata[incarnationsKey]; s != "" {
 		var more incarnations
 		if err := json.Unmarshal([]byte(s), &more); err != nil {
@@ -81,19 +84,20 @@ func incarnationsOf(i *jetstream.StreamInfo) (incarnations, error) {
 	return out, nil
 }
 
-// at returns the incarnation that a message belongs to.
-func (in incarnations) at(sequence uint64) int64 {
+// at returns the incarnation that a message belongs to, and whether it counts as history.
+func (in incarnations) at(sequence uint64) (id int64, history bool) {
 	for i := len(in) - 1; i > 0; i-- {
 		if sequence > in[i].After {
-			return in[i].Incarnation
+			return in[i].Incarnation, sequence <= in[i].History
 		}
 	}
-	return in[0].Incarnation
+	return in[0].Incarnation, false
 }
 
 // Adopt begins a new incarnation of the log after a sequence, so that what is caused by later messages can never be taken
-// for what was caused by messages of the same sequence that are lost.
-func (l *Log) Adopt(ctx context.Context, after uint64, now time.Time) error {
+// for what was caused by messages of the same sequence that are lost. Messages up to history (0 = none) count as history:
+// they score and hand nothing off.
+func (l *Log) Adopt(ctx context.Context, after, history uint64, now time.Time) error {
 	s, err := l.c.js.Stream(ctx, l.name)
 	if err != nil {
 		return l.explain(err)
@@ -106,7 +110,7 @@ func (l *Log) Adopt(ctx context.Context, after uint64, now time.Time) error {
 	if cfg.Metadata == nil {
 		cfg.Metadata = map[string]string{}
 	}
-	b, err := json.Marshal(append(in[1:], incarnation{after, now.UnixNano()}))
+	b, err := json.Marshal(append(in[1:], incarnation{after, now.UnixNano(), history}))
 	if err != nil {
 		return err
 	}
@@ -277,8 +281,9 @@ func (r *reader) handle(m *nats.Msg) {
 	}
 	r.last = meta.consumer
 	r.busy.Store(true)
+	id, history := r.in.at(meta.stream)
 	goOn := r.fn(fold.Message{
-		Subject: m.Subject, Data: m.Data, Incarnation: r.in.at(meta.stream), Sequence: meta.stream, Time: meta.time,
+		Subject: m.Subject, Data: m.Data, Incarnation: id, Sequence: meta.stream, Time: meta.time, History: history,
 		Traceparent: Traceparent(m.Header),
 	}, meta.pending)
 	r.busy.Store(false)
@@ -373,4 +378,38 @@ func Traceparent(h nats.Header) string {
 		}
 	}
 	return ""
+}
+
+// Messages returns the messages that match one of the filters, in order, from the start up to what is there now.
+// An error ends it and is the last value. Whoever iterates may stop at any time.
+func (l *Log) Messages(ctx context.Context, filters ...string) iter.Seq2[fold.Message, error] {
+	return func(yield func(fold.Message, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		msgs := make(chan fold.Message, 256)
+		var err error
+		go func() {
+			defer close(msgs)
+			err = l.Scan(ctx, filters, func(m fold.Message) bool {
+				select {
+				case msgs <- m:
+					return true
+				case <-ctx.Done():
+					return false
+				}
+			})
+		}()
+		defer func() {
+			cancel()
+			for range msgs { // until the reader has ended
+			}
+		}()
+		for m := range msgs {
+			if !yield(m, nil) {
+				return
+			}
+		}
+		if err != nil {
+			yield(fold.Message{}, err)
+		}
+	}
 }

@@ -239,3 +239,10 @@ func (c *Conn) Append(ctx context.Context, stream string, expected uint64, entri
 	}
 	return last, err
 }
+
+// Put stores one message. The same id twice within the stream's window is refused as a duplicate (natsbatch.IsDuplicate)
+// or taken as stored.
+func (c *Conn) Put(ctx context.Context, subj, id string, data []byte) error {
+	_, err := c.store(ctx, []*nats.Msg{{Subject: subj, Data: data, Header: nats.Header{nats.MsgIdHdr: []string{id}}}})
+	return err
+}

@@ -124,6 +124,20 @@ func suite(t *testing.T, on func(*testing.T) server) {
 			t.Errorf("Scan of nothing found %d, %v", n-1, err)
 		}
 		n = 0
+		for _, err := range log.Messages(ctx, "baton.handoffs.a") {
+			must(t, err)
+			if n++; n == 20 {
+				break
+			}
+		}
+		for _, err := range log.Messages(ctx, "baton.handoffs.*") {
+			must(t, err)
+			n++
+		}
+		if n != 271 {
+			t.Errorf("Messages gave %d, want 20 and 251", n)
+		}
+		n = 0
 		if err := log.Scan(ctx, []string{"baton.handoffs.a", "baton.handoffs.b"}, func(fold.Message) bool { n++; return n < 7 }); err != nil || n != 7 {
 			t.Errorf("a Scan that is ended by its caller saw %d, %v", n, err)
 		}
@@ -244,14 +258,14 @@ func suite(t *testing.T, on func(*testing.T) server) {
 		}
 		publish(3)
 		at := time.Now()
-		must(t, log.Adopt(ctx, 2, at))
+		must(t, log.Adopt(ctx, 2, 3, at))
 		publish(1)
 		got := collect(t, log, 0, 4)
 		info, err := log.Info(ctx)
 		must(t, err)
 		for i, want := range []int64{info.Created, info.Created, at.UnixNano(), at.UnixNano()} {
-			if got[i].Incarnation != want {
-				t.Errorf("message %d has incarnation %d, want %d", i+1, got[i].Incarnation, want)
+			if got[i].Incarnation != want || got[i].History != (i == 2) {
+				t.Errorf("message %d has incarnation %d, history %v; want %d", i+1, got[i].Incarnation, got[i].History, want)
 			}
 		}
 	})

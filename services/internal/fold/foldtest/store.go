@@ -44,6 +44,14 @@ func Store(t *testing.T, open func(t *testing.T) fold.Store) {
 		if string(got[0]) != "one" || got[1] != nil || string(got[2]) != "two" || got[3] != nil {
 			t.Errorf("Load = %q", got)
 		}
+		seen := map[string]string{}
+		must(t, s.Scan(ctx, "3", func(f string, v []byte) bool {
+			seen[f] = string(v)
+			return true
+		}))
+		if len(seen) != 2 || seen["k"] != "one" || seen["j"] != "two" {
+			t.Errorf("Scan = %q", seen)
+		}
 		h, err := s.Head(ctx, "3")
 		must(t, err)
 		if h.Position != pos(2) || h.Version != "v1" {

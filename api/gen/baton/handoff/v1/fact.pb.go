@@ -923,7 +923,7 @@ type HandoffAssigned struct {
 	RosterVersion uint32 `protobuf:"varint,6,opt,name=roster_version,json=rosterVersion,proto3" json:"roster_version,omitempty"`
 	// The seed that broke ties.
 	Seed uint64 `protobuf:"varint,7,opt,name=seed,proto3" json:"seed,omitempty"`
-	// The rep whose place it takes, if the reason is cover.
+	// The rep who is away and whose place it takes; empty if there is none.
 	Covers        string `protobuf:"bytes,8,opt,name=covers,proto3" json:"covers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -1,0 +1,76 @@
+package fold
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Rebuilt is a shard folded from its log alone, in memory.
+type Rebuilt struct {
+	// Fields are the records of all states, as a store would hold them.
+	Fields map[string][]byte
+	// Records are all that ever went into the outbox, in order.
+	Records []Record
+	// Messages is how many were folded.
+	Messages uint64
+}
+
+// errFolded ends reading.
+var errFolded = errors.New("fold: all is folded")
+
+// Rebuild folds a log from its start up to a sequence, without a store. It is what `baton verify` compares with.
+func Rebuild(ctx context.Context, log Log, m Machine, to uint64) (*Rebuilt, error) {
+	out := &Rebuilt{Fields: map[string][]byte{}}
+	if to == 0 {
+		return out, nil
+	}
+	states := map[string]State{}
+	var at *Message
+	var failed error
+	tx := NewTx(func(key string) State {
+		if s := states[key]; s != nil {
+			return s
+		}
+		s, _, err := m.Load(key, nil)
+		if err != nil {
+			failed = err
+		}
+		states[key] = s
+		return s
+	}, func(r Record) {
+		r.Incarnation, r.Sequence = at.Incarnation, at.Sequence
+		out.Records = append(out.Records, r)
+	})
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	err := log.Read(ctx, 0, func(msg Message) {
+		if failed != nil || msg.Sequence > to {
+			return
+		}
+		at = &msg
+		tx.Begin()
+		if err := m.Fold(tx, m.Decode(msg)); err != nil && failed == nil {
+			failed = fmt.Errorf("message %d: %w", msg.Sequence, err)
+		}
+		out.Messages++
+		if msg.Sequence == to || failed != nil {
+			cancel(errFolded)
+		}
+	})
+	switch {
+	case failed != nil:
+		return nil, failed
+	case !errors.Is(context.Cause(ctx), errFolded):
+		return nil, err
+	}
+	for key, s := range states {
+		s.Changes(func(part string, value []byte) {
+			if value != nil {
+				out.Fields[Field(key, part)] = slices.Clone(value)
+			}
+		})
+	}
+	return out, nil
+}

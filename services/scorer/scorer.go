@@ -1,0 +1,161 @@
+// Package scorer is the service that keeps the leads' scores: it folds the shards it owns and answers what is known of leads.
+package scorer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	leadv1 "github.com/leadbaton/baton/api/gen/baton/lead/v1"
+	shardv1 "github.com/leadbaton/baton/api/gen/baton/shard/v1"
+	"github.com/leadbaton/baton/api/subject"
+	"github.com/leadbaton/baton/services/internal/fold"
+	"github.com/leadbaton/baton/services/internal/lead"
+	"github.com/leadbaton/baton/services/internal/stream"
+)
+
+// Options are what a scorer works with.
+type Options struct {
+	Stream *stream.Conn
+	Store  fold.Store
+	// Member is this process's name among the scorers; empty = a random one.
+	Member string
+	Logger *slog.Logger
+	// Now is the wall clock for what is shown; nil = time.Now. The fold itself reads no clock.
+	Now func() time.Time
+}
+
+// Scorer is one member of the group that shares the shards.
+type Scorer struct {
+	o     Options
+	group *fold.Group
+	ready atomic.Bool
+}
+
+// New returns a scorer that does nothing yet.
+func New(o Options) (*Scorer, error) {
+	if o.Stream == nil || o.Store == nil {
+		return nil, errors.New("scorer: a stream and a store are needed")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &Scorer{o: o}
+	s.group = &fold.Group{Member: o.Member, Shards: subject.Shards[:], Store: o.Store, Open: s.open, Logger: o.Logger}
+	return s, nil
+}
+
+// Register adds LeadService and ShardService to a gRPC server.
+func (s *Scorer) Register(r grpc.ServiceRegistrar) {
+	leadv1.RegisterLeadServiceServer(r, &leadService{Scorer: s})
+	shardv1.RegisterShardServiceServer(r, &shardService{Scorer: s})
+}
+
+// Run takes part in the group until ctx ends.
+func (s *Scorer) Run(ctx context.Context) error {
+	if err := s.storeFit(ctx); err != nil {
+		return err
+	}
+	if err := s.o.Stream.EnsureStreams(ctx); err != nil {
+		return err
+	}
+	s.ready.Store(true)
+	defer s.ready.Store(false)
+	return s.group.Run(ctx)
+}
+
+// storeWait is how long the store may be unreachable at the start.
+const storeWait = 10 * time.Second
+
+// storeFit waits for the store and refuses one that may lose scores.
+func (s *Scorer) storeFit(ctx context.Context) error {
+	deadline := s.o.Now().Add(storeWait)
+	for {
+		err := s.o.Store.Check(ctx)
+		var unfit *fold.UnfitError
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.As(err, &unfit):
+			return err
+		case s.o.Now().After(deadline):
+			return fmt.Errorf("redis cannot be reached: %w; is it running, and is the address right (--redis)?", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
+
+// Ready says whether the scorer does its work now.
+func (s *Scorer) Ready() error {
+	switch {
+	case !s.ready.Load():
+		return errors.New("the scorer is starting or stopping")
+	case !s.o.Stream.Connected():
+		return errors.New("NATS cannot be reached")
+	}
+	return s.group.Healthy()
+}
+
+// open returns what one shard's owner works with.
+func (s *Scorer) open(shard string) fold.Shard {
+	return fold.Shard{
+		ID: shard, Log: s.log(shard), Store: s.o.Store, Outlet: s.o.Stream.Outlet(sameFact), Machine: lead.New(shard),
+		Logger: s.o.Logger, Expand: s.expand,
+	}
+}
+
+func (s *Scorer) log(shard string) *stream.Log {
+	return s.o.Stream.Log(subject.EngagementStream(shard))
+}
+
+// sameFact says whether a stored record says what ours says. Encodings of equal facts may differ between versions of the
+// protobuf library; facts may not.
+func sameFact(stored, mine []byte) bool {
+	if bytes.Equal(stored, mine) {
+		return true
+	}
+	var a, b leadv1.Fact
+	return proto.Unmarshal(stored, &a) == nil && proto.Unmarshal(mine, &b) == nil && proto.Equal(&a, &b)
+}
+
+// expandBatch is how many messages of an alias's history leave at a time.
+const expandBatch = 200
+
+// expand reads an alias's history from its shard's stream and sends it to the lead that claimed it.
+func (s *Scorer) expand(ctx context.Context, r fold.Record, send func([]fold.Record) error) error {
+	e, err := lead.ReadExpansion(r)
+	if err != nil {
+		return &fold.StopError{Reason: fmt.Sprintf("an outbox record cannot be read: %v", err)}
+	}
+	var batch []fold.Record
+	for rec, err := range e.Records(s.o.Stream.Log(e.Stream).Messages(ctx, e.Filter)) {
+		if err != nil {
+			return err
+		}
+		if batch = append(batch, rec); len(batch) == expandBatch {
+			if err := send(batch); err != nil {
+				return err
+			}
+			batch = nil
+		}
+	}
+	if len(batch) == 0 {
+		return nil
+	}
+	return send(batch)
+}

@@ -1,0 +1,156 @@
+package scorer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	shardv1 "github.com/leadbaton/baton/api/gen/baton/shard/v1"
+	"github.com/leadbaton/baton/api/subject"
+	"github.com/leadbaton/baton/services/internal/fold"
+)
+
+// shardService is the operator's view. Every scorer answers for every shard.
+type shardService struct {
+	shardv1.UnimplementedShardServiceServer
+	*Scorer
+}
+
+// List implements ShardService.
+func (s *shardService) List(ctx context.Context, _ *shardv1.ListRequest) (*shardv1.ListResponse, error) {
+	owners, err := s.o.Store.Owners(ctx, subject.Shards[:])
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	out := &shardv1.ListResponse{}
+	for _, id := range subject.Shards {
+		sh, err := s.shard(ctx, id, owners[id])
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		out.Shards = append(out.Shards, sh)
+	}
+	return out, nil
+}
+
+func (s *Scorer) shard(ctx context.Context, id, owner string) (*shardv1.Shard, error) {
+	head, err := s.o.Store.Head(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	out := &shardv1.Shard{Id: id, Owner: owner, Sequence: head.Position.Sequence, Stopped: s.group.Status()[id].Stopped}
+	info, err := s.log(id).Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if info.Last > head.Position.Sequence {
+		out.Lag = info.Last - head.Position.Sequence
+	}
+	if out.GetStopped() == "" { // another member may have stopped it: the cause is there to be seen
+		var stop *fold.StopError
+		if err := fold.CheckPosition(ctx, s.log(id), head.Position); errors.As(err, &stop) {
+			out.Stopped = stop.Reason
+		}
+	}
+	return out, nil
+}
+
+// Verify implements ShardService.
+func (s *shardService) Verify(ctx context.Context, r *shardv1.VerifyRequest) (*shardv1.VerifyResponse, error) {
+	shards, err := named(r.GetShards())
+	if err != nil {
+		return nil, err
+	}
+	out := &shardv1.VerifyResponse{}
+	for _, id := range shards {
+		v := &verification{Stream: s.o.Stream, Store: s.o.Store, out: out}
+		if err := v.shard(ctx, id); err != nil {
+			return nil, unavailable(err)
+		}
+	}
+	return out, nil
+}
+
+func named(ids []string) ([]string, error) {
+	if len(ids) == 0 {
+		return subject.Shards[:], nil
+	}
+	for _, id := range ids {
+		if subject.ShardNumber(id) < 0 {
+			return nil, status.Errorf(codes.InvalidArgument, "%q is not a shard: they are 0 to 9 and a to f", id)
+		}
+	}
+	return ids, nil
+}
+
+// Adopt implements ShardService. It may be repeated: a shard that stands where its stream is has nothing to adopt.
+func (s *shardService) Adopt(ctx context.Context, r *shardv1.AdoptRequest) (*shardv1.AdoptResponse, error) {
+	id := r.GetShard()
+	switch {
+	case r.GetRequestId() == "":
+		return nil, status.Error(codes.InvalidArgument, "`request_id` is needed: the same id twice adopts once")
+	case subject.ShardNumber(id) < 0:
+		return nil, status.Errorf(codes.InvalidArgument, "%q is not a shard: they are 0 to 9 and a to f", id)
+	case r.GetMode() == shardv1.AdoptRequest_MODE_UNSPECIFIED:
+		return nil, status.Error(codes.InvalidArgument, "say what becomes of the scores: keep or replay")
+	}
+	head, err := s.o.Store.Head(ctx, id)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	var stop *fold.StopError
+	if err := fold.CheckPosition(ctx, s.log(id), head.Position); err != nil && !errors.As(err, &stop) {
+		return nil, unavailable(err)
+	}
+	if stop == nil && (r.GetMode() == shardv1.AdoptRequest_MODE_KEEP || s.group.Status()[id].Stopped == "") {
+		sh, err := s.shard(ctx, id, "")
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		if sh.GetStopped() == "" {
+			return nil, status.Errorf(codes.FailedPrecondition, "shard %s does not stand still: there is nothing to adopt", id)
+		}
+	}
+	if err := s.adopt(ctx, id, head.Position, r.GetMode()); err != nil {
+		return nil, unavailable(err)
+	}
+	s.o.Logger.Warn("a shard was adopted by an operator", "shard", id, "mode", r.GetMode().String(), "request", r.GetRequestId())
+	sh, err := s.shard(ctx, id, "")
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	sh.Stopped = ""
+	return &shardv1.AdoptResponse{Shard: sh}, nil
+}
+
+func (s *Scorer) adopt(ctx context.Context, id string, was fold.Position, mode shardv1.AdoptRequest_Mode) error {
+	log := s.log(id)
+	now := s.o.Now()
+	if mode == shardv1.AdoptRequest_MODE_REPLAY {
+		info, err := log.Info(ctx)
+		if err != nil {
+			return err
+		}
+		if info.Created == was.Created {
+			// The same stream: what its messages cause has the same ids as before, and is in the ledger once.
+			return s.o.Store.Reset(ctx, id, fold.Position{}, true)
+		}
+		// Another stream: what its messages cause may be in the ledger under other ids, so they count as history.
+		if err := log.Adopt(ctx, 0, info.Last, now); err != nil {
+			return fmt.Errorf("stream: %w", err)
+		}
+		return s.o.Store.Reset(ctx, id, fold.Position{}, true)
+	}
+	// What was stored after the last message that was read is new; the rest is in the scores, or lost with the old stream.
+	at, err := log.LastBefore(ctx, was.Time)
+	if err != nil {
+		return err
+	}
+	if err := log.Adopt(ctx, at.Sequence, 0, now); err != nil {
+		return fmt.Errorf("stream: %w", err)
+	}
+	return s.o.Store.Reset(ctx, id, at, false)
+}
