@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 
 // bench is a scorer on an embedded server and store.
 type bench struct {
-	t      *testing.T
+	t      testing.TB
 	ctx    context.Context
 	conn   *stream.Conn
 	store  fold.Store
@@ -209,7 +209,7 @@ func (b *bench) verify() {
 	}
 }
 
-func example(t *testing.T, name string) []byte {
+func example(t testing.TB, name string) []byte {
 	t.Helper()
 	b, err := os.ReadFile("../cmd/baton/example/" + name)
 	must(t, err)

@@ -161,3 +161,11 @@ func (p *Process) URL() string { return "nats://" + p.Addr }
 
 // RedisURL is the server's address for Redis clients.
 func (p *Process) RedisURL() string { return "redis://" + p.Addr }
+
+// Command starts any program that listens on a port of loopback.
+func Command(t testing.TB, port int, bin string, args ...string) *Process {
+	t.Helper()
+	p := &Process{bin: bin, args: args, Addr: "127.0.0.1:" + strconv.Itoa(port), Port: port, Dir: t.TempDir()}
+	p.start(t)
+	return p
+}
