@@ -1,0 +1,305 @@
+package lead
+
+import (
+	"fmt"
+	"iter"
+
+	"google.golang.org/protobuf/proto"
+
+	engagementv1 "github.com/leadbaton/baton/api/gen/baton/engagement/v1"
+	leadv1 "github.com/leadbaton/baton/api/gen/baton/lead/v1"
+	shardv1 "github.com/leadbaton/baton/api/gen/baton/shard/v1"
+	"github.com/leadbaton/baton/api/leadkey"
+	"github.com/leadbaton/baton/api/subject"
+	"github.com/leadbaton/baton/services/internal/fold"
+)
+
+// How identities become one lead. An event that carries an address and other identities is folded at the address's lead,
+// the claimant. It claims each of the others, its aliases, at the alias's shard; the alias answers with its history, then
+// Done, and passes on whatever reaches it later. The claimant is not judged while a claim is open.
+
+// send puts a message to a lead into the outbox, to that lead's shard.
+func (m *Machine) send(in *input, guard fold.Guard, key string, hops uint32, body *shardv1.Inbound) {
+	body.Origin = &shardv1.Origin{
+		Producer: m.producer, Incarnation: in.message.Incarnation, Sequence: in.message.Sequence, Ordinal: m.tx.NextOrdinal(),
+	}
+	body.LeadKey, body.Hops, body.Traceparent = key, hops, in.traceparent()
+	m.tx.Emit(ordered(guard, body))
+}
+
+// ordered makes a message to a lead a record.
+func ordered(guard fold.Guard, body *shardv1.Inbound) fold.Record {
+	k := leadkey.Key(body.GetLeadKey())
+	producer := body.GetOrigin().GetProducer()
+	return fold.Record{
+		Guard:       guard,
+		Stream:      subject.EngagementStream(k.Shard()),
+		Subject:     subject.Inbound(producer, k),
+		Prefix:      subject.ProducerPrefix(producer, k.Shard()),
+		Data:        marshal(body),
+		Traceparent: body.GetTraceparent(),
+	}
+}
+
+// tie claims the other identities that an event carries beside an address, and what an operator merges.
+func (m *Machine) tie(l *Lead, in *input) {
+	for _, key := range in.others {
+		m.claim(l, in, key, false)
+	}
+	if from := in.event.MergeFrom; from != "" {
+		m.claim(l, in, from, true)
+	}
+}
+
+func (m *Machine) claim(l *Lead, in *input, alias string, operator bool) {
+	if alias == l.key || l.findClaim(alias) != nil {
+		return
+	}
+	l.setClaim(keep(alias), true)
+	m.send(in, fold.Ordered, alias, 0, &shardv1.Inbound{Body: &shardv1.Inbound_IdentityClaim{
+		IdentityClaim: &shardv1.IdentityClaim{Claimant: l.key, Operator: operator},
+	}})
+	m.watch.identity(in, "claimed", "another identity of this lead; its history is on its way")
+}
+
+// forward passes on what reaches an alias to the lead that it is part of.
+func (m *Machine) forward(l *Lead, in *input) {
+	if in.hops >= maxHops {
+		in.reject(engagementv1.Rejection_REASON_MERGE_CYCLE,
+			"the event was passed on from alias to lead too often: an operator merged leads in a circle")
+		m.emitRejection(in)
+		return
+	}
+	body := &shardv1.Inbound{}
+	if in.isEvent {
+		body.Body = forwardedEvent(in)
+	} else {
+		body.Body = in.inbound.GetBody()
+	}
+	m.send(in, fold.Ordered, l.claimant, in.hops+1, body)
+	m.watch.identity(in, "passed on", "to the lead that this identity is part of")
+}
+
+func forwardedEvent(in *input) *shardv1.Inbound_ForwardedEvent {
+	return &shardv1.Inbound_ForwardedEvent{ForwardedEvent: &shardv1.ForwardedEvent{
+		Event: in.raw, Source: in.source, ArrivedAt: stamp(in.arrived),
+	}}
+}
+
+// foldClaim answers another lead that says that this identity is its own.
+func (m *Machine) foldClaim(l *Lead, in *input, c *shardv1.IdentityClaim) {
+	claimant := c.GetClaimant()
+	done := &shardv1.ClaimDone{Alias: l.key}
+	answer := &shardv1.Inbound{Body: &shardv1.Inbound_ClaimDone{ClaimDone: done}}
+	if own := l.findClaim(claimant); own != nil && (!own.open || l.key < claimant) {
+		// Each claims the other. The lower key stays a lead; of a lead that is an alias already, no claim is taken.
+		done.Refused = true
+		m.send(in, fold.Ordered, claimant, 0, answer)
+		return
+	}
+	first := l.claimant == ""
+	before := l.claimant
+	l.claimant = keep(claimant)
+	l.changed = true
+	if !first {
+		// The history went to the first claimant, and the episodes with it.
+		m.send(in, fold.Ordered, claimant, 0, answer)
+		if before != claimant {
+			m.send(in, fold.Ordered, before, 0, &shardv1.Inbound{Body: &shardv1.Inbound_AliasReleased{
+				AliasReleased: &shardv1.AliasReleased{Alias: l.key},
+			}})
+		}
+		m.watch.identity(in, "claimed", "by another lead: what follows goes there")
+		return
+	}
+	for _, s := range l.standings {
+		if s.episode == 0 {
+			continue
+		}
+		done.Episodes = append(done.Episodes, s.episodeProto())
+		if f := m.log.agreement(s.agreement); f != nil {
+			m.emitFact(l, f, in, &leadv1.Fact{Fact: &leadv1.Fact_LeadMerged{LeadMerged: &leadv1.LeadMerged{Into: claimant}}})
+		}
+	}
+	guard := fold.Expand
+	if l.events == 0 && l.tooOld == 0 {
+		guard = fold.Ordered // there is no history
+	}
+	// What a record expands to takes the ordinals from its own on, so it is the message's last.
+	m.send(in, guard, claimant, 0, answer)
+	m.watch.identity(in, "claimed", "this identity is part of another lead from here on")
+}
+
+func (s *standing) episodeProto() *shardv1.Episode {
+	e := &shardv1.Episode{
+		Agreement: s.agreement, Number: s.episode, Open: s.open, Outcome: s.outcome, Stage: s.stage, Path: s.path,
+	}
+	if s.outcome != "" {
+		e.ClosedAt = stamp(s.closed)
+	}
+	return e
+}
+
+// foldDone takes note that a claimed identity has sent its history, and judges the lead if that was the last.
+func (m *Machine) foldDone(l *Lead, in *input, d *shardv1.ClaimDone) {
+	alias := d.GetAlias()
+	if l.findClaim(alias) != nil {
+		if d.GetRefused() {
+			l.dropClaim(alias)
+		} else {
+			l.setClaim(alias, false)
+		}
+	}
+	if l.claimant != "" {
+		// Merged meanwhile: what the alias had open belongs to the lead that this one is part of.
+		if len(d.GetEpisodes()) > 0 && in.hops < maxHops {
+			m.forward(l, in)
+		}
+		return
+	}
+	for _, e := range d.GetEpisodes() {
+		if f := m.log.agreement(e.GetAgreement()); f != nil {
+			l.adopt(f, e)
+		}
+	}
+	l.changed = true
+	m.watch.identity(in, "merged", "the history of another identity is complete")
+	m.judgeAll(l, &occasion{in: in, merged: true})
+}
+
+func (m *Machine) judgeAll(l *Lead, o *occasion) {
+	if l.events == 0 {
+		return
+	}
+	l.refresh(m.log)
+	for _, s := range l.standings {
+		if f := m.log.agreement(s.agreement); f != nil {
+			m.judge(l, s, f, o)
+		}
+	}
+}
+
+// adopt takes over what an alias had: its open episode if the lead has none open, else how its newest one closed if that
+// was later.
+func (l *Lead) adopt(f *inForce, e *shardv1.Episode) {
+	s := l.stand(keep(f.Name))
+	if s.open {
+		return
+	}
+	closed := int64(0)
+	if e.GetClosedAt() != nil {
+		closed = e.GetClosedAt().AsTime().UnixNano()
+	}
+	later := e.GetOutcome() != "" && (s.outcome == "" || closed > s.closed)
+	if later {
+		again := f.Again[e.GetOutcome()]
+		s.outcome, s.closed = e.GetOutcome(), closed
+		s.never, s.again = again.Never, closed+int64(again.After)
+		if s.act != nil && (s.never || s.act.time < s.again) {
+			s.act = nil
+		}
+		s.dropRuleActs(closed)
+	}
+	if e.GetOpen() {
+		s.open = true
+	}
+	if later || e.GetOpen() {
+		s.episode = max(s.episode, e.GetNumber())
+		s.path, s.stage = e.GetPath(), e.GetStage()
+		s.told, s.toldBy = 0, ""
+	}
+}
+
+// foldReleased takes note that another lead has claimed this lead's alias: the next event that ties them claims it again.
+func (m *Machine) foldReleased(l *Lead, in *input, r *shardv1.AliasReleased) {
+	if l.findClaim(r.GetAlias()) == nil {
+		return
+	}
+	l.dropClaim(r.GetAlias())
+	m.watch.identity(in, "released", "an identity of this lead is now part of another")
+}
+
+// foldMoved takes note of what sales did.
+func (m *Machine) foldMoved(l *Lead, in *input, h *shardv1.HandoffMoved) {
+	if l.claimant != "" {
+		m.forward(l, in)
+		return
+	}
+	m.watch.handoff(in, h)
+	f := m.log.agreement(h.GetAgreement())
+	if f == nil {
+		return
+	}
+	s := l.stand(f.Name)
+	l.changed = true
+	s.enter(f, h.GetMoved())
+	if h.GetClosed() {
+		s.close(l, f, h.GetMoved(), h.GetAt().AsTime().UnixNano())
+	}
+}
+
+// Expansion is what a record guarded fold.Expand stands for: the history of an alias, then that its claim is done.
+type Expansion struct {
+	// Filter is the wildcard of the subjects to read in Stream, from the start to before the message Before.
+	Stream string
+	Filter string
+	Before uint64
+	alias  string
+	first  fold.Record
+	done   *shardv1.Inbound
+}
+
+// ReadExpansion reads a record guarded fold.Expand.
+func ReadExpansion(rec fold.Record) (*Expansion, error) {
+	done := &shardv1.Inbound{}
+	if err := proto.Unmarshal(rec.Data, done); err != nil {
+		return nil, fmt.Errorf("lead: a record to expand is damaged: %w", err)
+	}
+	alias := leadkey.Key(done.GetClaimDone().GetAlias())
+	if rec.Guard != fold.Expand || !leadkey.Valid(string(alias)) {
+		return nil, fmt.Errorf("lead: the record %s does not answer a claim", rec.Subject)
+	}
+	return &Expansion{
+		Stream: subject.EngagementStream(alias.Shard()), Filter: subject.LeadFilter(alias), Before: done.GetOrigin().GetSequence(),
+		alias: string(alias), first: rec, done: done,
+	}, nil
+}
+
+// Records returns the messages in order, from those that Filter finds. Messages from Before on are left out, so the
+// caller may stop there. Their ordinals follow that of the record. An error of the messages is passed on and ends it.
+func (e *Expansion) Records(messages iter.Seq2[fold.Message, error]) iter.Seq2[fold.Record, error] {
+	return func(yield func(fold.Record, error) bool) {
+		m := New(leadkey.Key(e.alias).Shard())
+		ordinal := e.done.GetOrigin().GetOrdinal()
+		next := func(body *shardv1.Inbound) bool {
+			origin := e.done.GetOrigin()
+			body.Origin = &shardv1.Origin{
+				Producer: origin.GetProducer(), Incarnation: origin.GetIncarnation(), Sequence: origin.GetSequence(), Ordinal: ordinal,
+			}
+			body.LeadKey = e.done.GetLeadKey()
+			r := ordered(fold.Ordered, body)
+			r.Incarnation, r.Sequence, r.Ordinal = origin.GetIncarnation(), origin.GetSequence(), ordinal
+			ordinal++
+			return yield(r, nil)
+		}
+		for msg, err := range messages {
+			if err != nil {
+				yield(fold.Record{}, err)
+				return
+			}
+			if msg.Sequence >= e.Before {
+				break
+			}
+			in, ok := m.Decode(msg).(*input)
+			if !ok || in.rejected != nil || !in.isEvent || in.key() != e.alias || in.hops >= maxHops {
+				continue
+			}
+			body := &shardv1.Inbound{Hops: in.hops + 1, Traceparent: in.traceparent(), Body: forwardedEvent(in)}
+			if !next(body) {
+				return
+			}
+		}
+		e.done.Hops = 0
+		next(&shardv1.Inbound{Traceparent: e.done.GetTraceparent(), Body: e.done.GetBody()})
+	}
+}

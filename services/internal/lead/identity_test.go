@@ -1,0 +1,371 @@
+package lead
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+
+	engagementv1 "github.com/leadbaton/baton/api/gen/baton/engagement/v1"
+	leadv1 "github.com/leadbaton/baton/api/gen/baton/lead/v1"
+	shardv1 "github.com/leadbaton/baton/api/gen/baton/shard/v1"
+	"github.com/leadbaton/baton/api/leadkey"
+	"github.com/leadbaton/baton/services/internal/agreement"
+	"github.com/leadbaton/baton/services/internal/fold"
+)
+
+func timeOf(i int) time.Duration { return time.Duration(i*7919%5000) * time.Minute }
+
+// publishMerge publishes an operator's merge.
+func (w *world) publishMerge(t testing.TB, into, from, id string) {
+	body := fmt.Sprintf(`{"specversion":"1.0","id":%q,"source":"_operator","type":"lead.merged","data":{"lead":{"email":%q},"from":%q}}`,
+		id, into, leadkey.FromEmail(from))
+	if _, err := w.publishEvent([]byte(body), arrivals); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestMergesOfTwoLeadsIntoEachOther: the lower key stays a lead, whatever the order in which the shards fold.
+func TestMergesOfTwoLeadsIntoEachOther(t *testing.T) {
+	a := propertyAgreement(t, false)
+	x, y := leadkey.FromEmail("x@acme.example"), leadkey.FromEmail("y@acme.example")
+	rapid.Check(t, func(r *rapid.T) {
+		w := newWorld(&watch{})
+		w.enforce(a)
+		for i, who := range []string{"x@acme.example", "y@acme.example"} {
+			e := published{lead: map[string]any{"email": who}, id: fmt.Sprint(i), source: "web", kind: "page.viewed", at: now}
+			if _, err := w.publishEvent(e.body(), arrivals); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.publishMerge(t, "x@acme.example", "y@acme.example", "m1")
+		w.publishMerge(t, "y@acme.example", "x@acme.example", "m2")
+		w.settleInAnyOrder(t, r)
+		lx, ly := w.lead(x), w.lead(y)
+		lead, alias := lx, ly
+		if lx.Claimant() != "" {
+			lead, alias = ly, lx
+		}
+		if lead.Claimant() != "" || alias.Claimant() != lead.Key() {
+			r.Fatalf("x is part of %q, y of %q", lx.Claimant(), ly.Claimant())
+		}
+		if lead.awaits() {
+			r.Fatal("a claim stays open")
+		}
+		if n := len(w.watch.rejections); n > 0 {
+			r.Fatalf("%d rejections", n)
+		}
+		// What comes later reaches the lead.
+		for i, who := range []string{"x@acme.example", "y@acme.example"} {
+			e := published{lead: map[string]any{"email": who}, id: fmt.Sprint("later", i), source: "web", kind: "page.viewed", at: now}
+			if _, err := w.publishEvent(e.body(), arrivals); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.settleInAnyOrder(t, r)
+		pages := View(lead, w.log(leadkey.Key(lead.Key())), arrivals).GetStandings()[0]
+		if got := Explain(lead, w.log(leadkey.Key(lead.Key())), arrivals)[0].GetContributions()[0].GetCount(); got != 4 {
+			r.Fatalf("%d of 4 page views count: %v", got, pages)
+		}
+	})
+}
+
+// TestMergesInACircleEnd: an operator's mistake shows as rejections; nothing goes round for ever.
+func TestMergesInACircleEnd(t *testing.T) {
+	a := propertyAgreement(t, false)
+	rapid.Check(t, func(r *rapid.T) {
+		w := newWorld(&watch{})
+		w.enforce(a)
+		w.publishMerge(t, "x@acme.example", "y@acme.example", "m1")
+		w.publishMerge(t, "y@acme.example", "z@acme.example", "m2")
+		w.publishMerge(t, "z@acme.example", "x@acme.example", "m3")
+		w.settleInAnyOrder(t, r)
+		for i, who := range []string{"x@acme.example", "y@acme.example", "z@acme.example"} {
+			e := published{lead: map[string]any{"email": who}, id: fmt.Sprint(i), source: "web", kind: "page.viewed", at: now}
+			if _, err := w.publishEvent(e.body(), arrivals); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.settleInAnyOrder(t, r)
+		leads := 0
+		for _, who := range []string{"x@acme.example", "y@acme.example", "z@acme.example"} {
+			if w.lead(leadkey.FromEmail(who)).Claimant() == "" {
+				leads++
+			}
+		}
+		for _, x := range w.watch.rejections {
+			if leads > 0 || x.GetReason() != engagementv1.Rejection_REASON_MERGE_CYCLE {
+				r.Fatalf("%d leads are left, and rejected: %v", leads, x)
+			}
+		}
+	})
+}
+
+// settleInAnyOrder folds until nothing is left, with the shards in any order.
+func (w *world) settleInAnyOrder(t testing.TB, r *rapid.T) {
+	for len(w.pending) > 0 {
+		i := rapid.IntRange(0, len(w.pending)-1).Draw(r, "shard")
+		s := w.pending[i]
+		w.pending = append(w.pending[:i], w.pending[i+1:]...)
+		if err := w.step(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestIdentitiesInAnyOrderOfShards ties and merges at random: every event is counted by exactly one lead, no claim stays
+// open, and nobody qualifies twice.
+func TestIdentitiesInAnyOrderOfShards(t *testing.T) {
+	a := propertyAgreement(t, false)
+	rapid.Check(t, func(r *rapid.T) {
+		w := newWorld(&watch{})
+		w.enforce(a)
+		n := rapid.IntRange(1, 30).Draw(r, "events")
+		for i := range n {
+			who := map[string]any{}
+			if k := rapid.IntRange(0, 3).Draw(r, "address"); k > 0 {
+				who["email"] = fmt.Sprintf("p%d@acme.example", k)
+			}
+			if k := rapid.IntRange(0, 2).Draw(r, "anonymous"); k > 0 || len(who) == 0 {
+				who["anonymousId"] = fmt.Sprintf("a%d", k)
+			}
+			if rapid.IntRange(0, 3).Draw(r, "id") == 0 {
+				who["ids"] = map[string]any{"crm": "7"}
+			}
+			e := published{lead: who, id: fmt.Sprint(i), source: "web", kind: "page.viewed", at: now.Add(time.Duration(i) * time.Minute)}
+			if rapid.IntRange(0, 4).Draw(r, "demo") == 0 {
+				e.kind = "form.submitted"
+			}
+			if _, err := w.publishEvent(e.body(), arrivals); err != nil {
+				t.Fatal(err)
+			}
+			if rapid.IntRange(0, 9).Draw(r, "merge") == 0 {
+				w.publishMerge(t, "p1@acme.example", "p2@acme.example", fmt.Sprint("m", i))
+			}
+			if rapid.Bool().Draw(r, "settle") {
+				w.settleInAnyOrder(t, r)
+			}
+		}
+		w.settleInAnyOrder(t, r)
+		if len(w.watch.rejections) > 0 {
+			r.Fatalf("rejected: %v", w.watch.rejections[0])
+		}
+		counted, opened := map[uint64]int{}, map[string]int{}
+		for _, s := range w.shards {
+			for _, st := range s.states {
+				l, ok := st.(*Lead)
+				if !ok || l.claimant != "" {
+					continue
+				}
+				if l.awaits() {
+					r.Fatal("a claim stays open")
+				}
+				for _, e := range l.ids.list {
+					counted[e.hash]++
+				}
+			}
+		}
+		for i := range n {
+			if counted[idHash("web", fmt.Sprint(i))] == 0 {
+				r.Fatalf("event %d is counted by nobody", i)
+			}
+		}
+		for _, f := range w.watch.facts {
+			if q := f.GetLeadQualified(); q != nil {
+				opened[f.GetLeadKey()]++
+				if int(q.GetEpisode()) < opened[f.GetLeadKey()] || opened[f.GetLeadKey()] > 1 {
+					r.Fatalf("%s qualified %d times without closing", f.GetLeadKey(), opened[f.GetLeadKey()])
+				}
+			}
+		}
+	})
+}
+
+// expansion returns the record of a claim that has a history to send, and the world in which it was made.
+func expansion(t *testing.T) (*world, fold.Record) {
+	w := newWorld(nil)
+	w.enforce(propertyAgreement(t, false))
+	for i := range 3 {
+		e := published{lead: map[string]any{"anonymousId": "a-1"}, id: fmt.Sprint(i), source: "web", kind: "page.viewed", at: now}
+		if _, err := w.publishEvent(e.body(), arrivals); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.settle(); err != nil {
+		t.Fatal(err)
+	}
+	alias := leadkey.FromAnonymous("a-1")
+	s := w.shard(alias.Shard())
+	claim := marshal(&shardv1.Inbound{
+		Origin: &shardv1.Origin{Producer: "shard-3", Incarnation: 1, Sequence: 9}, LeadKey: string(alias),
+		Body: &shardv1.Inbound_IdentityClaim{IdentityClaim: &shardv1.IdentityClaim{Claimant: string(leadkey.FromEmail("p@acme.example"))}},
+	})
+	msg := fold.Message{Subject: "baton.engagement._shard-3." + alias.Shard() + "." + alias.Bucket(), Data: claim, Incarnation: 1, Sequence: 4, Time: arrivals.UnixNano()}
+	var rec fold.Record
+	tx := fold.NewTx(s.state, func(r fold.Record) { r.Incarnation, r.Sequence, rec = 1, 4, r })
+	if err := s.machine.Fold(tx, s.machine.Decode(msg)); err != nil {
+		t.Fatal(err)
+	}
+	return w, rec
+}
+
+func TestAnExpansionIsTheHistoryThenDone(t *testing.T) {
+	w, rec := expansion(t)
+	e, err := ReadExpansion(rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alias := leadkey.FromAnonymous("a-1")
+	if want := "ENGAGEMENT_" + string(alias.Shard()[0]-32*boolToByte(alias.Shard()[0] >= 'a')); e.Stream != want || e.Before != 4 {
+		t.Errorf("reads %s up to %d", e.Stream, e.Before)
+	}
+	last := fold.Origin{}
+	n := 0
+	for r, err := range e.Records(w.bucket(w.shard(alias.Shard()), string(alias))) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := &shardv1.Inbound{}
+		if err := proto.Unmarshal(r.Data, in); err != nil {
+			t.Fatal(err)
+		}
+		at := fold.Origin{Incarnation: in.GetOrigin().GetIncarnation(), Sequence: in.GetOrigin().GetSequence(), Ordinal: in.GetOrigin().GetOrdinal()}
+		if at != r.Origin() || n > 0 && !at.After(last) || r.Guard != fold.Ordered || r.Stream != rec.Stream || r.Prefix != rec.Prefix || r.Subject != rec.Subject {
+			t.Errorf("record %d: %v after %v, %v", n, at, last, r)
+		}
+		if isEvent := in.GetForwardedEvent() != nil; isEvent != (n < 3) {
+			t.Errorf("record %d is %T", n, in.GetBody())
+		}
+		last = at
+		n++
+	}
+	if n != 4 {
+		t.Errorf("%d records, want 3 events and Done", n)
+	}
+}
+
+func boolToByte(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func TestAnExpansionPassesOnAnErrorOfReading(t *testing.T) {
+	_, rec := expansion(t)
+	e, err := ReadExpansion(rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("broken")
+	n := 0
+	for _, err := range e.Records(func(yield func(fold.Message, error) bool) { yield(fold.Message{}, broken) }) {
+		n++
+		if !errors.Is(err, broken) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d records after an error", n)
+	}
+	rec.Guard = fold.Ordered
+	if _, err := ReadExpansion(rec); err == nil {
+		t.Error("a record that does not expand was read")
+	}
+}
+
+// TestAMessageOfOursCountsOnce: what is not above its producer's last origin is ignored.
+func TestAMessageOfOursCountsOnce(t *testing.T) {
+	w := newWorld(nil)
+	a := propertyAgreement(t, false)
+	w.activate(t, a, 1)
+	e := published{lead: person, id: "1", source: "web", kind: "form.submitted", at: now}
+	key, err := w.publishEvent(e.body(), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		sequence uint64
+		moved    string
+		stage    string
+	}{{2, "accepted", "sal"}, {3, "scored", "lead"}, {2, "accepted", "lead"}, {3, "accepted", "lead"}, {4, "accepted", "sal"}} {
+		w.move(t, key, step.sequence, step.moved, false, now)
+		if err := w.settle(); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.lead(key).standings[0].stage; got != step.stage {
+			t.Errorf("after message %d the stage is %s, want %s", step.sequence, got, step.stage)
+		}
+	}
+}
+
+// TestTryFoldsUnderAnotherAgreement shows what a lead would be under a proposal.
+func TestTryFoldsUnderAnotherAgreement(t *testing.T) {
+	w := newWorld(nil)
+	w.activate(t, propertyAgreement(t, false), 1)
+	for i := range 4 {
+		e := published{lead: person, id: fmt.Sprint(i), source: "web", kind: "call.held", at: now}
+		if _, err := w.publishEvent(e.body(), now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.settle(); err != nil {
+		t.Fatal(err)
+	}
+	key := leadkey.FromEmail("p@acme.example")
+	proposed := *propertyAgreement(t, false)
+	proposed.Rules = append([]agreement.Rule(nil), proposed.Rules...)
+	for i := range proposed.Rules {
+		if proposed.Rules[i].ID == "for-ever" {
+			proposed.Rules[i].Points = 30 * agreement.Point
+		}
+	}
+	proposed.Require = nil
+	for i := range proposed.Paths {
+		proposed.Paths[i].Require = nil
+	}
+	s, err := Try(&proposed, key, w.bucket(w.shard(key.Shard()), string(key)), arrivals)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := Explain(s.Lead, s.Log, now)[0].GetScore().GetTotal(); got != 120 {
+		t.Errorf("the score would be %v, want 120", got)
+	}
+	if len(s.Facts) != 1 || s.Facts[0].GetLeadQualified().GetPath() != "scored" {
+		t.Errorf("facts: %v", s.Facts)
+	}
+	if got := Explain(w.lead(key), w.log(key), now)[0].GetScore().GetTotal(); got != 12 {
+		t.Errorf("the score is %v, want 12", got)
+	}
+	if k := s.Entries[len(s.Entries)-1].GetKind(); k != leadv1.TimelineEntry_KIND_EVENT || s.Entries[len(s.Entries)-1].GetScores()["props"] != 120 {
+		t.Errorf("the last entry is %v", s.Entries[len(s.Entries)-1])
+	}
+}
+
+// FuzzLoad: damaged records are errors, never panics, and what can be read is written the same.
+func FuzzLoad(f *testing.F) {
+	w := newWorld(nil)
+	w.enforce(propertyAgreement(f, true))
+	for i := range 40 {
+		e := published{lead: map[string]any{"email": "p@acme.example", "anonymousId": "a"}, id: fmt.Sprint(i), source: "web", kind: "form.submitted", at: now}
+		if _, err := w.publishEvent(e.body(), now); err != nil {
+			f.Fatal(err)
+		}
+		if err := w.settle(); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(encoded(w.lead(leadkey.FromEmail("p@acme.example")))[""])
+	}
+	f.Fuzz(func(t *testing.T, main []byte) {
+		l, _, err := loadLead("k", main)
+		if err == nil {
+			l.appendMain(nil)
+		}
+		if _, _, err := loadLog(main); err != nil {
+			return
+		}
+	})
+}
