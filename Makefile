@@ -25,7 +25,7 @@ help: ## Show this menu
 
 .PHONY: run
 run: build ## Build Baton and run all of it in one process, with its data in ./data
-	exec $(BIN)/baton up --data ./data
+	exec .bin/baton up --data ./data
 
 .PHONY: build
 build: ## Build .bin/baton

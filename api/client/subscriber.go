@@ -38,11 +38,15 @@ type Filter struct {
 // behind it. An error ends the subscription.
 type Handler func(ctx context.Context, change *subscriptionv1.SubscribeResponse) error
 
-// Bounds of the pause before the next connect.
+// Bounds of the pause before the next connect or attempt.
 const (
 	leastPause = 100 * time.Millisecond
 	mostPause  = 5 * time.Second
 )
+
+// mostSilence is how long a stream may send nothing. The notifier says every 15 s that it is alive; what stands between may
+// keep a connection open whose other end is gone.
+const mostSilence = time.Minute
 
 // Subscribe calls h for every change, one after the other, until ctx ends or an error that does not pass: h's own, or one
 // that says that the request is wrong or forbidden. Whatever else happens, it connects again and goes on after the last
@@ -63,14 +67,19 @@ func Subscribe(ctx context.Context, conn grpc.ClientConnInterface, f Filter, h H
 		case moved:
 			pause = leastPause
 		}
-		// Not all subscribers at the same moment after a restart of the server.
-		timer := time.NewTimer(pause/2 + rand.N(pause/2))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		timer.Stop()
+		rest(ctx, pause)
 		pause = min(2*pause, mostPause)
+	}
+}
+
+// rest waits for about a pause, or until ctx ends: not all subscribers come back at the same moment after a restart of the
+// server.
+func rest(ctx context.Context, pause time.Duration) {
+	timer := time.NewTimer(pause/2 + rand.N(pause/2))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -87,11 +96,14 @@ func follow(ctx context.Context, c subscriptionv1.SubscriptionServiceClient, f *
 	if err != nil {
 		return false, err
 	}
+	silence := time.AfterFunc(mostSilence, cancel)
+	defer silence.Stop()
 	for {
 		change, err := stream.Recv()
 		if err != nil {
 			return moved, err
 		}
+		silence.Stop() // the handler may take its time
 		if err := h(ctx, change); err != nil {
 			return moved, handlerError{err}
 		}
@@ -99,6 +111,7 @@ func follow(ctx context.Context, c subscriptionv1.SubscriptionServiceClient, f *
 		if change.GetToken() != "" {
 			f.FromToken = change.GetToken()
 		}
+		silence.Reset(mostSilence)
 	}
 }
 
@@ -117,18 +130,26 @@ func passes(err error) bool {
 	return true
 }
 
-// Confirm gives the receipt for an offer: the rep was told. by says who confirms. It waits for the connection until ctx
-// ends, or for 10 s if ctx has no deadline, and may be repeated.
+// Confirm gives the receipt for an offer: the rep was told. by says who confirms. An offer is not shown again on the same
+// stream, so Confirm tries again by itself, until ctx ends or for 10 s if ctx has no deadline, unless the error is one that
+// does not pass. It may be repeated.
 func Confirm(ctx context.Context, conn grpc.ClientConnInterface, handoffID string, assignment uint32, by string) (subscriptionv1.ConfirmResponse_Result, error) {
 	if _, has := ctx.Deadline(); !has {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
 	}
-	r, err := subscriptionv1.NewSubscriptionServiceClient(conn).Confirm(ctx,
-		&subscriptionv1.ConfirmRequest{HandoffId: handoffID, Assignment: assignment, By: by}, grpc.WaitForReady(true))
-	if err != nil {
-		return subscriptionv1.ConfirmResponse_RESULT_UNSPECIFIED, fmt.Errorf("confirm: %w", err)
+	c := subscriptionv1.NewSubscriptionServiceClient(conn)
+	for pause := leastPause; ; pause = min(2*pause, mostPause) {
+		r, err := c.Confirm(ctx, &subscriptionv1.ConfirmRequest{HandoffId: handoffID, Assignment: assignment, By: by}, grpc.WaitForReady(true))
+		if err == nil {
+			return r.GetResult(), nil
+		}
+		if ctx.Err() == nil && passes(err) {
+			rest(ctx, pause)
+		}
+		if ctx.Err() != nil || !passes(err) {
+			return subscriptionv1.ConfirmResponse_RESULT_UNSPECIFIED, fmt.Errorf("confirm: %w", err)
+		}
 	}
-	return r.GetResult(), nil
 }

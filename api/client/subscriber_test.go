@@ -14,6 +14,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
@@ -30,8 +31,12 @@ type tape struct {
 	mu        sync.Mutex
 	requests  []*subscriptionv1.SubscribeRequest
 	at        []time.Time
+	busy      int // how many confirmations are answered with Unavailable
 	confirmed []*subscriptionv1.ConfirmRequest
 }
+
+// errSilent ends nothing: the stream stays open and says no more.
+var errSilent = errors.New("silent")
 
 type ending struct {
 	after int
@@ -55,7 +60,7 @@ func (s *tape) Subscribe(r *subscriptionv1.SubscribeRequest, out grpc.ServerStre
 			return err
 		}
 	}
-	if n < len(s.ends) {
+	if n < len(s.ends) && !errors.Is(end.err, errSilent) {
 		return end.err
 	}
 	<-out.Context().Done()
@@ -66,6 +71,9 @@ func (s *tape) Confirm(_ context.Context, r *subscriptionv1.ConfirmRequest) (*su
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.confirmed = append(s.confirmed, r)
+	if len(s.confirmed) <= s.busy {
+		return nil, status.Error(codes.Unavailable, "the notifier is stopping: try again")
+	}
 	if r.GetHandoffId() == "" {
 		return nil, status.Error(codes.InvalidArgument, "handoff_id is empty")
 	}
@@ -76,7 +84,7 @@ func (s *tape) Confirm(_ context.Context, r *subscriptionv1.ConfirmRequest) (*su
 func play(t *testing.T, s *tape, f func(t *testing.T, conn *grpc.ClientConn)) {
 	synctest.Test(t, func(t *testing.T) {
 		listener := bufconn.Listen(1 << 16)
-		g := grpc.NewServer()
+		g := grpc.NewServer(grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 20 * time.Second, PermitWithoutStream: true})) // as Baton's
 		subscriptionv1.RegisterSubscriptionServiceServer(g, s)
 		go func() { _ = g.Serve(listener) }()
 		conn, err := Dial("passthrough:bufconn", grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
@@ -193,6 +201,42 @@ func TestConfirm(t *testing.T) {
 		}
 		if _, err := Confirm(t.Context(), conn, "", 2, "ann"); status.Code(errors.Unwrap(err)) != codes.InvalidArgument {
 			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestSubscribeLeavesASilentStream(t *testing.T) {
+	s := &tape{ends: []ending{{2, errSilent}}}
+	play(t, s, func(t *testing.T, conn *grpc.ClientConn) {
+		ctx, cancel := context.WithCancel(t.Context())
+		n := 0
+		_ = Subscribe(ctx, conn, Filter{}, func(context.Context, *subscriptionv1.SubscribeResponse) error {
+			time.Sleep(2 * mostSilence) // the bubble's: the handler may take as long as it likes
+			if n++; n == 3 {
+				cancel()
+			}
+			return nil
+		})
+		if len(s.requests) != 2 || s.requests[1].GetFromToken() != "2" {
+			t.Fatalf("it asked for %v", s.requests)
+		}
+		if gap := s.at[1].Sub(s.at[0]) - 4*mostSilence; gap < mostSilence || gap > mostSilence+mostPause {
+			t.Errorf("it left the silent stream after %v", gap)
+		}
+	})
+}
+
+func TestConfirmTriesAgain(t *testing.T) {
+	s := &tape{busy: 4}
+	play(t, s, func(t *testing.T, conn *grpc.ClientConn) {
+		r, err := Confirm(t.Context(), conn, "h-1", 2, "ann")
+		if err != nil || r != subscriptionv1.ConfirmResponse_RESULT_TAKEN || len(s.confirmed) != 5 {
+			t.Errorf("after %d attempts: %v, %v", len(s.confirmed), r, err)
+		}
+		s.busy = 1 << 30
+		start := time.Now()
+		if _, err := Confirm(t.Context(), conn, "h-1", 2, "ann"); status.Code(errors.Unwrap(err)) != codes.Unavailable || time.Since(start) != 10*time.Second {
+			t.Errorf("after %v: %v", time.Since(start), err)
 		}
 	})
 }
