@@ -1,0 +1,7 @@
+package notifier
+
+// For tests of what only a forged or very old token shows.
+var (
+	EncodeToken = encodeToken
+	DecodeToken = decodeToken
+)
