@@ -1,0 +1,39 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+
+	"github.com/leadbaton/baton/api/client"
+	channelv1 "github.com/leadbaton/baton/api/gen/baton/channel/v1"
+	"github.com/leadbaton/baton/services/internal/stream"
+	"github.com/leadbaton/baton/services/router"
+)
+
+type routerCommand struct {
+	serviceFlags
+	Redis     string `env:"BATON_REDIS" placeholder:"URL" help:"Taken for uniformity with other services; a router keeps its state in memory and in NATS."`
+	Notifier  string `required:"" env:"BATON_NOTIFIER" placeholder:"ADDR" help:"The notifier's gRPC: HOST:PORT."`
+	Advertise string `placeholder:"ADDR" help:"Where other routers reach this one's gRPC: HOST:PORT. By default what --grpc listens on, by this machine's name if that is every network."`
+}
+
+// Run runs a router.
+func (c *routerCommand) Run(s *system) error {
+	notifier, err := client.Dial(c.Notifier)
+	if err != nil {
+		return usagef("--notifier %s is not HOST:PORT: %w", c.Notifier, err)
+	}
+	defer notifier.Close()
+	return c.serve(s, "router", false, func(conn *stream.Conn, address string, log *slog.Logger) (service, error) {
+		advertise := c.Advertise
+		if advertise == "" {
+			var err error
+			if advertise, err = advertised(address, os.Hostname); err != nil {
+				return nil, err
+			}
+		}
+		return router.New(router.Options{
+			Stream: conn, Notifier: channelv1.NewNotificationChannelServiceClient(notifier), Advertise: advertise, Logger: log,
+		})
+	})
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+
+	"github.com/leadbaton/baton/services/internal/fold"
+	"github.com/leadbaton/baton/services/internal/stream"
+)
+
+// serviceFlags are those of every service.
+type serviceFlags struct {
+	NATS string `name:"nats" env:"BATON_NATS" required:"" placeholder:"URL" help:"Baton's NATS server: nats://[user:password@]HOST:PORT, several separated by commas."`
+	GRPC string `name:"grpc" default:"${grpc}" placeholder:"ADDR" help:"Where to listen for gRPC: HOST:PORT; :PORT is every network."`
+	logFlag
+}
+
+// redisFlag is where a service keeps its state.
+type redisFlag struct {
+	Redis string `env:"BATON_REDIS" required:"" placeholder:"URL" help:"The Redis or Valkey for states: redis://[user:password@]HOST:PORT[/DB]; rediss:// for TLS; redis://A:PORT,B:PORT?cluster=true for a Cluster."`
+}
+
+func (r redisFlag) open() (*fold.Redis, error) {
+	store, err := fold.OpenRedis(fold.RedisOptions{URL: r.Redis})
+	if err != nil {
+		return nil, usagef("--redis: %w", err)
+	}
+	return store, nil
+}
+
+// serve runs one service until it is stopped. address is where gRPC listens, with its port.
+func (f serviceFlags) serve(s *system, name string, sends bool, open func(conn *stream.Conn, address string, log *slog.Logger) (service, error)) error {
+	log := s.logger(f.or("info"))
+	h := newHost(log)
+	address, err := h.listen(f.GRPC)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, l := range h.listeners {
+			_ = l.Close() // it is closed already once the server has run
+		}
+	}()
+	conn, err := stream.Connect(s.ctx, stream.Options{URL: f.NATS, Name: "baton " + name, Logger: log})
+	if err != nil {
+		return s.unlessStopped(err)
+	}
+	defer conn.Close()
+	if err := conn.EnsureStreams(s.ctx); err != nil {
+		return s.unlessStopped(err)
+	}
+	svc, err := open(conn, address, log)
+	if err != nil {
+		return err
+	}
+	h.add(name, svc, sends)
+	log.Info("started", "service", name, "grpc", address)
+	err = h.run(s.ctx)
+	log.Info("stopped", "service", name)
+	return err
+}
+
+// unlessStopped returns err, or nil if the process was told to stop: then errors are to be expected.
+func (s *system) unlessStopped(err error) error {
+	if s.ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// advertised is where others reach what listens on address: with the host's own name if it listens on every network.
+func advertised(address string, hostname func() (string, error)) (string, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", err
+	}
+	if ip := net.ParseIP(host); host != "" && (ip == nil || !ip.IsUnspecified()) {
+		return address, nil
+	}
+	name, err := hostname()
+	if err != nil || name == "" {
+		return "", errors.New("this machine has no name: say where other routers reach this one with --advertise HOST:PORT")
+	}
+	return net.JoinHostPort(name, port), nil
+}
