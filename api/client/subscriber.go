@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -123,11 +124,12 @@ func passes(err error) bool {
 	if errors.Is(err, io.EOF) {
 		return true
 	}
-	switch status.Code(err) {
-	case codes.InvalidArgument, codes.NotFound, codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented, codes.FailedPrecondition, codes.OutOfRange:
-		return false
-	}
-	return true
+	return !slices.Contains(lasting, status.Code(err))
+}
+
+// lasting are the codes of errors that the same request has again.
+var lasting = []codes.Code{
+	codes.InvalidArgument, codes.NotFound, codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented, codes.FailedPrecondition, codes.OutOfRange,
 }
 
 // Confirm gives the receipt for an offer: the rep was told. by says who confirms. An offer is not shown again on the same

@@ -3,6 +3,7 @@ package cloudevent
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"regexp"
 	"slices"
 	"strings"
@@ -377,7 +378,9 @@ func slowValue(raw json.RawMessage) any {
 // say returns e in the form of the yardstick.
 func say(e *Event, err error) slowEvent {
 	if err != nil {
-		return slowEvent{reason: err.(*Error).Reason}
+		var e *Error
+		_ = errors.As(err, &e)
+		return slowEvent{reason: e.Reason}
 	}
 	s := slowEvent{
 		id: e.ID, source: e.Source, typ: e.Type, traceParent: e.TraceParent, time: e.Time, history: e.History,

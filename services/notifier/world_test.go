@@ -235,6 +235,7 @@ func (w *world) startOn(c *stream.Conn) *served {
 	go func() { s.ran <- n.Run(ctx) }()
 	go func() { _ = s.server.Serve(s.lis) }()
 	w.close = append(w.close, s.stop)
+	synctest.Wait() // until it listens to the others
 	return s
 }
 

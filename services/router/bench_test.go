@@ -35,7 +35,7 @@ func BenchmarkCatchUp(b *testing.B) {
 	if err := conn.EnsureStreams(ctx); err != nil {
 		b.Fatal(err)
 	}
-	facts := writeHandoffs(b, ctx, conn, 10_000)
+	facts := writeHandoffs(ctx, b, conn, 10_000)
 	for b.Loop() {
 		l := newLedger(conn, quiet)
 		if err := l.catchUp(ctx); err != nil {
@@ -49,7 +49,7 @@ func BenchmarkCatchUp(b *testing.B) {
 }
 
 // writeHandoffs writes n handoffs that were taken and sent back to marketing, and returns how many facts that are.
-func writeHandoffs(b *testing.B, ctx context.Context, conn *stream.Conn, n int) uint64 {
+func writeHandoffs(ctx context.Context, b *testing.B, conn *stream.Conn, n int) uint64 {
 	s, now := handoff.New(), time.Now()
 	var entries []stream.Entry
 	var sequence, stored uint64

@@ -3,6 +3,7 @@ package scorer_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -83,7 +84,9 @@ func (b *bench) run() {
 	b.leads, b.shards = leadv1.NewLeadServiceClient(cc), shardv1.NewShardServiceClient(cc)
 	b.stop = func() {
 		cancel()
-		<-done
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			b.t.Errorf("the scorer ended with %v", err)
+		}
 		_ = cc.Close()
 		g.Stop()
 	}

@@ -4,13 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/leadbaton/baton/api/client"
+	handoffv1 "github.com/leadbaton/baton/api/gen/baton/handoff/v1"
 	subscriptionv1 "github.com/leadbaton/baton/api/gen/baton/subscription/v1"
+	"github.com/leadbaton/baton/services/cmd/baton/internal/screen"
 )
 
 type watchCommand struct {
@@ -98,7 +103,13 @@ func (w *watching) show(ctx context.Context, r *subscriptionv1.SubscribeResponse
 			return nil // a reconnect
 		}
 		w.live = true
-	case subscriptionv1.SubscribeResponse_KIND_UNSPECIFIED, subscriptionv1.SubscribeResponse_KIND_CHANGED, subscriptionv1.SubscribeResponse_KIND_GONE:
+	case subscriptionv1.SubscribeResponse_KIND_GONE:
+		if h.GetState() == handoffv1.State_STATE_CLOSED { // it is never offered again
+			for n := range h.GetAssignment() + 1 {
+				delete(w.told, offer{h.GetId(), n})
+			}
+		}
+	case subscriptionv1.SubscribeResponse_KIND_UNSPECIFIED, subscriptionv1.SubscribeResponse_KIND_CHANGED:
 	}
 	return w.write(r)
 }
@@ -120,23 +131,41 @@ func (w *watching) write(r *subscriptionv1.SubscribeResponse) error {
 	return p.Err()
 }
 
-// confirm gives the receipt. When that fails the offer stays: it comes again until somebody confirms it.
+// confirmPause is how long it is waited before a receipt is given again that could not be given.
+const confirmPause = time.Second
+
+// confirm gives the receipt, again and again while that fails for a time: the offer does not come again by itself.
 func (w *watching) confirm(ctx context.Context, r *subscriptionv1.SubscribeResponse, o offer) {
 	by := w.c.Rep
 	if by == "" {
 		by = "baton watch"
 	}
-	at := timestamppb.New(w.s.now())
-	result, err := client.Confirm(ctx, w.conn, o.handoff, o.assignment, by)
-	if err != nil {
-		if ctx.Err() == nil {
-			w.s.errorPage().Warn("no receipt for %s yet: %v", o.handoff, w.c.explain(err))
+	for first := true; ; first = false {
+		at := timestamppb.New(w.s.now())
+		result, err := client.Confirm(ctx, w.conn, o.handoff, o.assignment, by)
+		if err == nil {
+			w.told[o] = true
+			if w.c.Output != "json" {
+				w.s.page().Confirmed(r.GetHandoff(), result, at)
+			}
+			return
 		}
-		return
-	}
-	w.told[o] = true
-	if w.c.Output != "json" {
-		w.s.page().Confirmed(r.GetHandoff(), result, at)
+		if ctx.Err() != nil {
+			return
+		}
+		again := status.Code(err) == codes.Unavailable || status.Code(err) == codes.DeadlineExceeded
+		if first || !again {
+			w.s.errorPage().Warn("no receipt for %s: %s", screen.Clean(o.handoff), screen.Clean(err.Error()))
+		}
+		if !again {
+			return
+		}
+		timer := time.NewTimer(confirmPause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
 	}
 }
 

@@ -44,6 +44,10 @@ const (
 // capacity may be free at any time.
 const Recheck = time.Hour
 
+// LongestHold is how long a lead is held at the most before it is asked for again, even if nobody is on duty by then:
+// a bit more than a week, after which hours repeat. It bounds the search, which is made for every held lead.
+const LongestHold = 8 * day * time.Minute
+
 // Decision says who takes a lead and why, and why not the others; or why nobody does, and until when.
 type Decision struct {
 	// Home is the team whose `when` took the lead; nil if none did.
@@ -353,7 +357,7 @@ func (c *chooser) pass(t *Team, places []*place, chosen *Rep) {
 // again, and after Recheck where only capacity is missing.
 func (c *chooser) until(home *Team) time.Time {
 	now := c.q.Now
-	until := now.Add(longestSearch)
+	until := now.Add(LongestHold)
 	for t := home; t != nil; t = c.r.Team(t.Overflow) {
 		for _, p := range c.ask(t) {
 			from := now
@@ -367,7 +371,7 @@ func (c *chooser) until(home *Team) time.Time {
 			if p.against == DayFull {
 				from = nextMidnight(now, p.server.Zone())
 			}
-			if next, ok := c.r.nextServed(p.rep, t, from); ok && next.After(now) {
+			if next, ok := c.r.nextServed(p.rep, t, from, LongestHold); ok && next.After(now) {
 				until = minTime(until, next)
 			} else if ok {
 				until = minTime(until, now.Add(Recheck))

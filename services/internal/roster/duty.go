@@ -43,22 +43,22 @@ func (r *Roster) OnDuty(p *Rep, t *Team, at time.Time) (bool, Against) {
 // NextOnDuty returns the first instant from at on when the rep is on duty for the team; false if there is none within
 // a year.
 func (r *Roster) NextOnDuty(p *Rep, t *Team, at time.Time) (time.Time, bool) {
-	return firstOpen(at, edges(t, p), func(at time.Time) bool {
+	return firstOpen(at, longestSearch, edges(t, p), func(at time.Time) bool {
 		ok, _ := r.OnDuty(p, t, at)
 		return ok
 	})
 }
 
 // nextServed returns the first instant from at on when the rep, or while it is away the one that covers for it, is on
-// duty for the team; false if there is none within a year.
-func (r *Roster) nextServed(p *Rep, t *Team, at time.Time) (time.Time, bool) {
+// duty for the team; false if there is none within a stretch of time.
+func (r *Roster) nextServed(p *Rep, t *Team, at time.Time, within time.Duration) (time.Time, bool) {
 	reps := []*Rep{p}
 	for _, a := range p.Away {
 		if c := r.Rep(a.Cover); c != nil {
 			reps = append(reps, c)
 		}
 	}
-	return firstOpen(at, edges(t, reps...), func(at time.Time) bool {
+	return firstOpen(at, within, edges(t, reps...), func(at time.Time) bool {
 		if a := p.away(at); a != nil {
 			c := r.Rep(a.Cover)
 			if c == nil || !r.scheduled(p, t, at) {

@@ -67,17 +67,17 @@ func (h *Hours) next(at time.Time) time.Time {
 	return then
 }
 
-// longestSearch bounds how far ahead a next time on duty is looked for. A rep who is away for longer is found again when
-// the search is made anew.
+// longestSearch bounds how far ahead a next time on duty is looked for.
 const longestSearch = 366 * day * time.Minute
 
-// firstOpen returns the first instant from at on when ok holds, asked only where one of the hours may change.
-func firstOpen(at time.Time, hours []*Hours, ok func(time.Time) bool) (time.Time, bool) {
-	for t := at; t.Sub(at) <= longestSearch; {
+// firstOpen returns the first instant from at on when ok holds, asked only where one of the hours may change; false if
+// there is none within a stretch of time.
+func firstOpen(at time.Time, within time.Duration, hours []*Hours, ok func(time.Time) bool) (time.Time, bool) {
+	for t := at; t.Sub(at) <= within; {
 		if ok(t) {
 			return t, true
 		}
-		next := t.Add(longestSearch)
+		next := t.Add(within + 1)
 		for _, h := range hours {
 			if n := h.next(t); n.Before(next) {
 				next = n

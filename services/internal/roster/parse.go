@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/leadbaton/baton/services/internal/condition"
 	"github.com/leadbaton/baton/services/internal/document"
@@ -30,7 +31,7 @@ func Parse(doc []byte) (*Roster, []document.Finding) {
 			teams:    map[string]*Team{},
 			reps:     map[string]*Rep{},
 		},
-		env: condition.NewRosterEnv(nil),
+		env: conditions(),
 	}
 	root := d.Root().Map()
 	root.Enum("apiVersion", []string{APIVersion}, document.Required)
@@ -64,6 +65,9 @@ func Lint(r *Roster, exists func(path string) bool) []document.Finding {
 	}
 	return fs
 }
+
+// conditions is what every roster's conditions may speak of; it is costly to build.
+var conditions = sync.OnceValue(func() *condition.Env { return condition.NewRosterEnv(nil) })
 
 // parser holds what the second pass, over references, needs.
 type parser struct {

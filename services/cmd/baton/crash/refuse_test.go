@@ -36,7 +36,8 @@ func TestRefusesToStart(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			args := append(c.args, "--grpc", fmt.Sprintf("127.0.0.1:%d", servertest.FreePort(t)))
+			args := append([]string{}, c.args...)
+			args = append(args, "--grpc", fmt.Sprintf("127.0.0.1:%d", servertest.FreePort(t)))
 			out, err := exec.CommandContext(ctx, binary, args...).CombinedOutput()
 			var exit *exec.ExitError
 			if !errors.As(err, &exit) || exit.ExitCode() != 1 {

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -221,6 +220,6 @@ func (r *terminal) interrupt(t *testing.T) {
 			t.Errorf("%s ended with %v:\n%s", r.script, err, s)
 		}
 	case <-time.After(30 * time.Second):
-		t.Fatal(fmt.Sprintf("%s does not end at Ctrl-C:\n%s", r.script, r.text()))
+		t.Fatalf("%s does not end at Ctrl-C:\n%s", r.script, r.text())
 	}
 }
