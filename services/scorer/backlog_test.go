@@ -147,12 +147,13 @@ func publishMany(b *testing.B, conn *stream.Conn, n int) {
 	var pending []*natsbatch.Pending
 	for i := range n {
 		at = at.Add(time.Duration(rng.IntN(60)) * time.Second)
-		email := fmt.Sprintf("person-%06d@company-%04d.example", zipf.Uint64(), rng.IntN(3000))
-		company := rng.IntN(3000)
+		person := int(zipf.Uint64())
+		company := person % 3000
+		email := fmt.Sprintf("person-%06d@company-%04d.example", person, company)
 		body, _ := json.Marshal(map[string]any{
 			"specversion": "1.0", "id": fmt.Sprintf("01JD%022d", i), "source": "web", "type": types[rng.IntN(len(types))], "time": at.UTC().Format(time.RFC3339Nano),
 			"data": map[string]any{
-				"lead":       map[string]any{"email": email, "title": titles[rng.IntN(5)], "country": "DE"},
+				"lead":       map[string]any{"email": email, "title": titles[person%5], "country": "DE"},
 				"account":    map[string]any{"domain": fmt.Sprintf("company-%04d.example", company), "employees": company},
 				"campaign":   map[string]any{"name": fmt.Sprintf("c%d", rng.IntN(12)), "channel": "paid_search"},
 				"properties": map[string]any{"path": paths[rng.IntN(5)], "form": "newsletter", "device": "desktop", "referrer": "https://search.example/q"},

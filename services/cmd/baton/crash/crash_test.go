@@ -80,12 +80,12 @@ func TestCrashServices(t *testing.T) {
 		all = append(all, service{servertest.Command(t, port, binary, args...), name})
 	}
 	ports := map[string]int{}
-	for _, name := range []string{"scorer-1", "scorer-2", "router-1", "router-2", "notifier"} {
+	for _, name := range []string{"scorer-1", "scorer-2", "scorer-3", "router-1", "router-2", "notifier"} {
 		ports[name] = servertest.FreePort(t)
 	}
 	at := func(name string) string { return fmt.Sprintf("127.0.0.1:%d", ports[name]) }
 	launch("notifier", ports["notifier"], "notifier")
-	for _, n := range []string{"scorer-1", "scorer-2"} {
+	for _, n := range []string{"scorer-1", "scorer-2", "scorer-3"} {
 		launch(n, ports[n], "scorer", "--redis", rs.RedisURL())
 	}
 	for _, n := range []string{"router-1", "router-2"} {
