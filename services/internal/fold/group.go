@@ -201,7 +201,7 @@ func (g *Group) busy(id string) bool {
 func (g *Group) start(l Lease) *holding {
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &holding{lease: l, owner: &owner{Shard: g.Open(l.Shard), lease: l}, cancel: cancel, done: make(chan struct{})}
-	h.owner.outbox.init(nil)
+	h.owner.outbox.init()
 	g.mu.Lock()
 	g.held[l.Shard] = h
 	delete(g.stopped, l.Shard)

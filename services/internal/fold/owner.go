@@ -83,7 +83,7 @@ func (o *owner) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o.outbox.init(left)
+	o.outbox.add(left)
 	o.inbox.init()
 
 	g, ctx := errgroup.WithContext(ctx)
@@ -523,13 +523,7 @@ type queue struct {
 	departed chan struct{}
 }
 
-func (q *queue) init(rs []Record) {
-	q.waiting = rs
-	q.arrived, q.departed = make(chan struct{}, 1), make(chan struct{}, 1)
-	if len(rs) > 0 {
-		signal(q.arrived)
-	}
-}
+func (q *queue) init() { q.arrived, q.departed = make(chan struct{}, 1), make(chan struct{}, 1) }
 
 func (q *queue) len() int {
 	q.mu.Lock()

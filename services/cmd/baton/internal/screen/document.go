@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	agreementv1 "github.com/leadbaton/baton/api/gen/baton/agreement/v1"
 	rosterv1 "github.com/leadbaton/baton/api/gen/baton/roster/v1"
 	shardv1 "github.com/leadbaton/baton/api/gen/baton/shard/v1"
@@ -28,11 +30,11 @@ func (p *Page) Findings(file string, findings []document.Finding) {
 // Activated says which version of an agreement is in force.
 func (p *Page) Activated(r *agreementv1.ActivateResponse) {
 	a := r.GetAgreement()
-	what := "is in force"
+	what := "is in force since"
 	if r.GetUnchanged() {
-		what = "was in force already, to the byte"
+		what = "was in force already, to the byte, since"
 	}
-	p.line("agreement %s %s since %s", p.dress(bold, Clean(a.GetName())+" v"+version(a.GetVersion())), what, p.instant(a.GetActivatedAt()))
+	p.line("agreement %s %s %s", p.dress(bold, Clean(a.GetName())+" v"+version(a.GetVersion())), what, since(p, a.GetActivatedAt()))
 	p.unsigned(a)
 }
 
@@ -44,22 +46,30 @@ func (p *Page) unsigned(a *agreementv1.Agreement) {
 
 // Agreement writes the head of an agreement in force.
 func (p *Page) Agreement(a *agreementv1.Agreement) {
-	p.line("agreement %s in force since %s", p.dress(bold, Clean(a.GetName())+" v"+version(a.GetVersion())), p.instant(a.GetActivatedAt()))
+	p.line("agreement %s in force since %s", p.dress(bold, Clean(a.GetName())+" v"+version(a.GetVersion())), since(p, a.GetActivatedAt()))
 	p.unsigned(a)
 }
 
 // Applied says which version of the roster is in force.
 func (p *Page) Applied(r *rosterv1.ApplyResponse) {
-	what := "is in force"
+	what := "is in force since"
 	if r.GetUnchanged() {
-		what = "was in force already, to the byte"
+		what = "was in force already, to the byte, since"
 	}
-	p.line("roster %s %s since %s", p.dress(bold, "v"+version(r.GetRoster().GetVersion())), what, p.instant(r.GetRoster().GetAppliedAt()))
+	p.line("roster %s %s %s", p.dress(bold, "v"+version(r.GetRoster().GetVersion())), what, since(p, r.GetRoster().GetAppliedAt()))
 }
 
 // Roster writes the head of the roster in force.
 func (p *Page) Roster(r *rosterv1.Roster) {
-	p.line("roster %s in force since %s", p.dress(bold, "v"+version(r.GetVersion())), p.instant(r.GetAppliedAt()))
+	p.line("roster %s in force since %s", p.dress(bold, "v"+version(r.GetVersion())), since(p, r.GetAppliedAt()))
+}
+
+// since writes an instant for a sentence that begins with "since".
+func since(p *Page, ts *timestamppb.Timestamp) string {
+	if ts == nil {
+		return "an unknown time"
+	}
+	return stamp(ts) + " (" + p.Ago(ts) + ")"
 }
 
 func version(n uint32) string { return strconv.FormatUint(uint64(n), 10) }

@@ -93,6 +93,8 @@ func Span(d time.Duration) string {
 	switch {
 	case d < 0:
 		return "-" + Span(-d)
+	case d < 10*time.Millisecond:
+		return strconv.FormatInt(d.Milliseconds(), 10) + " ms"
 	case d < 995*time.Millisecond:
 		return strconv.FormatInt(d.Round(10*time.Millisecond).Milliseconds(), 10) + " ms"
 	case d < 10*time.Second:
