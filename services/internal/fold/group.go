@@ -69,7 +69,10 @@ func (g *Group) Status() map[string]ShardStatus {
 		out[id] = ShardStatus{Held: true, Sequence: h.owner.position.Load(), Outbox: h.owner.outbox.len()}
 	}
 	for id, s := range g.stopped {
-		out[id] = ShardStatus{Stopped: s.reason}
+		// While its owner looks at it again, the reason still holds.
+		if h := g.held[id]; h == nil || !h.owner.begun.Load() {
+			out[id] = ShardStatus{Stopped: s.reason}
+		}
 	}
 	return out
 }
@@ -204,7 +207,6 @@ func (g *Group) start(l Lease) *holding {
 	h.owner.outbox.init()
 	g.mu.Lock()
 	g.held[l.Shard] = h
-	delete(g.stopped, l.Shard)
 	g.mu.Unlock()
 	go func() {
 		defer close(h.done)

@@ -50,6 +50,7 @@ type owner struct {
 
 	outbox   queue
 	position atomic.Uint64 // committed sequence, for those who look
+	begun    atomic.Bool   // the shard is fit to be folded
 }
 
 // run folds until ctx ends, the fence refuses, or the shard must stop. It returns ErrFenced, ErrPosition, a *StopError,
@@ -86,6 +87,7 @@ func (o *owner) run(ctx context.Context) error {
 	o.outbox.add(left)
 	o.inbox.init()
 
+	o.begun.Store(true)
 	g, ctx := errgroup.WithContext(ctx)
 	commits, done := make(chan *Commit), make(chan error, 1)
 	g.Go(func() error { return o.read(ctx, o.folded) })
