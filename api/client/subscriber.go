@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
@@ -18,11 +19,20 @@ import (
 	subscriptionv1 "github.com/leadbaton/baton/api/gen/baton/subscription/v1"
 )
 
+// maxAnswer is the greatest answer that is taken, in bytes: a list of 10,000 handoffs is some megabytes.
+const maxAnswer = 64 << 20
+
+// connectBackoff paces the attempts to connect again.
+var connectBackoff = backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 5 * time.Second}
+
 // Dial returns a connection to Baton's gRPC at address (host:port), which reconnects by itself. Without more options it is
 // not encrypted.
 func Dial(address string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	return grpc.NewClient(address, append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)),
+		// Without this a sales tool that was cut off for long would look for Baton only every two minutes.
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: connectBackoff, MinConnectTimeout: 5 * time.Second}),
 		// A connection that died without a word is found within 40 s.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 	}, opts...)...)

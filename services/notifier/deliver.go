@@ -72,6 +72,9 @@ func check(req *channelv1.DeliverRequest) error {
 	case h.GetAssignment() == 0 || h.GetRep() == "":
 		return wrong.errorf("handoff %s has no assignment to a rep: there is nobody to tell", brief(h.GetId()))
 	}
+	if len(h.GetRep()) > maxName || len(h.GetTeam()) > maxName {
+		return wrong.errorf("handoff %s names a rep or a team whose id is longer than %d bytes", brief(h.GetId()), maxName)
+	}
 	switch k := req.GetKind(); k {
 	case roster.KindGRPC:
 		return nil

@@ -27,6 +27,10 @@ const (
 	presentSubject = "baton.notifier.present."
 )
 
+// maxName is how long the id of a rep or a team is at the most, in bytes. It goes into a subject, and NATS closes the
+// connection of whoever uses one that is much longer.
+const maxName = 64
+
 // subject of an audience; ids are written in hex, since they may hold what a subject may not.
 func (a audience) subject() string {
 	switch {

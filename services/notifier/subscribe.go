@@ -30,6 +30,9 @@ func (n *Notifier) Subscribe(req *subscriptionv1.SubscribeRequest, out grpc.Serv
 	if to.rep != "" && to.team != "" {
 		return wrong.errorf("rep and team are both set: name one of them, or neither for every rep")
 	}
+	if len(to.rep) > maxName || len(to.team) > maxName {
+		return unknown.errorf("no roster has a rep or a team whose id is longer than %d bytes", maxName)
+	}
 	var from *fold.Position
 	if t := req.GetFromToken(); t != "" {
 		p, err := decodeToken(t)

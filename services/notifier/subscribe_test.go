@@ -311,3 +311,23 @@ func TestSlowSubscriber(t *testing.T) {
 		}
 	})
 }
+
+// The id goes into a NATS subject: the server closes the connection of whoever uses one that is too long.
+func TestAnEndlessNameHarmsNobody(t *testing.T) {
+	simulate(t, func(t *testing.T, w *world) {
+		s := w.start()
+		c := s.client()
+		anna := c.live(rep("anna"))
+		endless := strings.Repeat("x", 8<<10)
+		c.subscribe(rep(endless)).wantEnd(codes.NotFound, "longer than")
+		c.subscribe(&subscriptionv1.SubscribeRequest{Team: endless}).wantEnd(codes.NotFound, "longer than")
+		w.offer("h-1", "anna", "dach")
+		forged := w.request("h-1")
+		forged.Handoff.Rep = endless
+		w.wantNoReceipt(c.deliver(forged), codes.InvalidArgument, "longer than")
+		call := c.deliver(w.request("h-1"))
+		anna.want("OFFERED h-1/1")
+		c.wantConfirm("h-1", 1, "", "TAKEN")
+		w.wantReceipt(call, "confirmed via subscription")
+	})
+}

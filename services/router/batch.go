@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -56,6 +57,11 @@ func (b *batch) add(facts []*handoffv1.Fact) error {
 		data, err := proto.MarshalOptions{Deterministic: true}.Marshal(f)
 		if err != nil {
 			return &fold.StopError{Reason: "a fact cannot be written: " + err.Error()}
+		}
+		// It would be refused for ever, and everything else with it.
+		if most := b.t.r.o.Stream.NATS().MaxPayload(); int64(len(data)+entryOverhead) > most {
+			return &fold.StopError{Reason: fmt.Sprintf("a fact of %d bytes about the handoff %q cannot be written, since NATS takes at most %d: raise max_payload",
+				len(data), f.GetHandoffId(), most)}
 		}
 		entries[i] = stream.Entry{Subject: subject.Handoffs(f.GetHandoffId()), Data: data, Traceparent: f.GetTraceparent()}
 		size += len(data) + entryOverhead
@@ -119,6 +125,7 @@ var errOvertaken = errors.New("router: another router has written to HANDOFFS")
 // repeated as it is: it expects the same last sequence, so it is stored once at most.
 func (b *batch) store() error {
 	t := b.t
+	defer t.r.hinder(writingHandoffs, nil)
 	for {
 		err := b.append()
 		if err == nil {
@@ -136,6 +143,7 @@ func (b *batch) store() error {
 		case t.r.stopIfMust(lookErr):
 			return lookErr
 		}
+		t.r.hinder(writingHandoffs, err)
 		t.r.log.Warn("HANDOFFS could not be written; trying again", "error", errors.Join(err, lookErr))
 		if !sleep(t.ctx, retry) {
 			return context.Cause(t.ctx)

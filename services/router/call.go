@@ -53,6 +53,7 @@ type attempt struct {
 	receipt   *channelv1.DeliverResponse // nil = none
 	permanent bool
 	unknown   bool
+	code      codes.Code
 	detail    string
 }
 
@@ -60,7 +61,7 @@ type attempt struct {
 func (v *delivery) call(ctx context.Context, c *channel, within time.Duration) attempt {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	if v.a.Traceparent != "" {
+	if headerValue(v.a.Traceparent) {
 		ctx = metadata.AppendToOutgoingContext(ctx, "traceparent", v.a.Traceparent)
 	}
 	var header, trailer metadata.MD
@@ -75,7 +76,13 @@ func (v *delivery) call(ctx context.Context, c *channel, within time.Duration) a
 	// A connection that broke after it was reached, with no word from the other side: the rep may have been told.
 	broke := reached.Addr != nil && len(header) == 0 && len(trailer) == 0
 	code := status.Code(err)
-	return attempt{permanent: permanent(code), unknown: unknown(code) || broke && !permanent(code), detail: v.detail(c, err)}
+	return attempt{permanent: permanent(code), unknown: unknown(code) || broke && !permanent(code), code: code, detail: v.detail(c, err)}
+}
+
+// headerValue says whether a text may go as a header. gRPC refuses the whole call otherwise, and a trace context is
+// whatever a publisher sent: it must not keep a rep from being told.
+func headerValue(s string) bool {
+	return s != "" && len(s) <= maxTraceparent && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
 // permanent are the codes after which a channel is of no use for an assignment, as channel.proto has them.

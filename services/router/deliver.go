@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	channelv1 "github.com/leadbaton/baton/api/gen/baton/channel/v1"
@@ -63,7 +64,7 @@ func (d *deliveries) sync(s *handoff.State) {
 
 func (d *deliveries) begin(k assignment, a handoff.Assignment, h *handoffv1.Handoff) {
 	ctx, cancel := context.WithCancel(d.ctx)
-	v := &delivery{d: d, a: a, handoff: h, cancel: cancel, jitter: jitterOf(a), channels: make([]channel, len(a.Channels))}
+	v := &delivery{d: d, a: a, handoff: h, cancel: cancel, jitter: jitterOf(a), again: a.Failures > 0, channels: make([]channel, len(a.Channels))}
 	for i, c := range a.Channels {
 		v.channels[i] = channel{Channel: c}
 	}
@@ -87,6 +88,7 @@ type delivery struct {
 	cancel   context.CancelFunc
 	jitter   func(time.Duration) time.Duration
 	channels []channel
+	again    bool // it was called for before, by whomever
 }
 
 // channel is a channel as far as this delivery has come with it.
@@ -94,6 +96,21 @@ type channel struct {
 	handoff.Channel
 	attempts uint32
 	pause    time.Duration // before its next attempt
+	noted    noted
+}
+
+// noted is the last failure of a channel that was handed over to be recorded.
+type noted struct {
+	kind     failureKind
+	at       time.Time     // zero = none was
+	interval time.Duration // until the same one is worth another fact
+	since    uint32        // attempts since
+}
+
+// failureKind is what is new in a failure when it changes.
+type failureKind struct {
+	permanent, unknown bool
+	code               codes.Code
 }
 
 func (v *delivery) sameChannels(cs []handoff.Channel) bool {
@@ -132,7 +149,7 @@ func (v *delivery) turn(ctx context.Context, c *channel) bool {
 		unknown  bool
 	)
 	for {
-		release, ok := v.d.slots.acquire(ctx, v.a.Urgent, v.a.Deadline, c.Name)
+		release, ok := v.d.slots.acquire(ctx, v.again, v.a.Urgent, v.a.Deadline, c.Name)
 		if !ok {
 			return true
 		}
@@ -146,6 +163,7 @@ func (v *delivery) turn(ctx context.Context, c *channel) bool {
 		}
 		attempts++
 		c.attempts++
+		v.again = true
 		last = v.call(ctx, c, min(callTime, end.Sub(now)))
 		release()
 		if ctx.Err() != nil {
@@ -167,7 +185,26 @@ func (v *delivery) turn(ctx context.Context, c *channel) bool {
 		}
 		sleep(ctx, wait)
 	}
-	return v.failed(ctx, c, handoff.Failure{Permanent: last.permanent, Unknown: unknown, Detail: last.detail, Attempts: attempts})
+	c.noted.since += attempts
+	if !c.noted.news(failureKind{last.permanent, unknown, last.code}, time.Now()) {
+		return ctx.Err() != nil
+	}
+	in := handoff.Failure{Permanent: last.permanent, Unknown: unknown, Detail: last.detail, Attempts: c.noted.since}
+	c.noted.since = 0
+	return v.failed(ctx, c, in)
+}
+
+// longestSilence is how long a failure that stays the same is not recorded again.
+const longestSilence = time.Hour
+
+// news says whether a failure is worth a fact: another one than the last, or again after an interval that doubles. A
+// handoff that nobody confirms for days would else fill HANDOFFS for ever.
+func (n *noted) news(kind failureKind, now time.Time) bool {
+	if !n.at.IsZero() && kind == n.kind && now.Sub(n.at) < n.interval {
+		return false
+	}
+	n.kind, n.at, n.interval = kind, now, min(max(2*n.interval, turnTime), longestSilence)
+	return true
 }
 
 func (v *delivery) told(ctx context.Context, c *channel, r *channelv1.DeliverResponse) bool {

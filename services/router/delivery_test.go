@@ -90,9 +90,9 @@ func TestTheWindowIsMissedOnceAndDeliveryGoesOn(t *testing.T) {
 		if k["window_missed"] != 1 || k["handoff_delivered"] != 0 {
 			t.Errorf("an hour after the deadline: %v", k)
 		}
-		// One fact for each turn of a minute, and the calls of each turn at most every half second.
-		if n := k["delivery_failed"]; n < 60 || n > 125 {
-			t.Errorf("%d turns failed in two hours", n)
+		// The first failure of each channel is recorded, then the same one at intervals that double.
+		if n := k["delivery_failed"]; n < 8 || n > 16 {
+			t.Errorf("%d failures were recorded in two hours", n)
 		}
 		if n := len(w.desk.seen()); n > 1000 {
 			t.Errorf("the desk was called %d times in two hours", n)
@@ -102,7 +102,10 @@ func TestTheWindowIsMissedOnceAndDeliveryGoesOn(t *testing.T) {
 		if !h.GetWindowMissed() {
 			t.Error("the handoff does not say that its window was missed")
 		}
-		for _, f := range w.failures() {
+		for i, f := range w.failures() {
+			if i > 7 && f.GetAttempts() < 8 {
+				t.Errorf("a failure that stayed the same has %d attempts", f.GetAttempts())
+			}
 			if f.GetUnknown() || f.GetPermanent() || f.GetDetail() != "Unavailable: nobody is subscribed" {
 				t.Fatalf("a failure says %v", f)
 			}
@@ -228,13 +231,15 @@ func TestClosingAndReassigningEndTheDelivery(t *testing.T) {
 		w.qualify(dana, nil)
 		var h *handoffv1.Handoff
 		w.eventually(2*time.Second, "it is assigned", func() bool { h = w.handoff(m, dana); return h.GetRep() != "" })
-		say(t, m, "1", h.GetId(), &handoffv1.HandoffAnswered{Verb: handoffv1.Verb_VERB_REJECT, Reason: "wrong-territory"})
+		// Whoever answers has been told; the rep that it is handed over to has not.
+		say(t, m, "1", h.GetId(), &handoffv1.HandoffAnswered{Verb: handoffv1.Verb_VERB_ACCEPT})
+		say(t, m, "2", h.GetId(), &handoffv1.HandoffAnswered{Verb: handoffv1.Verb_VERB_HAND_OVER, To: "bob"})
 		<-time.After(time.Minute)
 		h = w.handoff(m, dana)
 		if h.GetAssignment() != 2 || h.GetRep() != "bob" {
-			t.Fatalf("after the reroute: %v", h)
+			t.Fatalf("after the hand-over: %v", h)
 		}
-		say(t, m, "2", h.GetId(), &handoffv1.HandoffAnswered{Verb: handoffv1.Verb_VERB_REJECT, Reason: "not-our-market", Note: "retail"})
+		say(t, m, "3", h.GetId(), &handoffv1.HandoffAnswered{Verb: handoffv1.Verb_VERB_NURTURE})
 		closed := len(w.desk.seen())
 		<-time.After(5 * time.Minute)
 		if n := len(w.desk.seen()); n != closed {
@@ -250,6 +255,28 @@ func TestClosingAndReassigningEndTheDelivery(t *testing.T) {
 	})
 }
 
+func TestEveryRejectionEndsTheHandoff(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		m := w.leading("a")
+		w.desk.set(hang)
+		for i, reason := range []string{"wrong-territory", "not-our-market"} {
+			lead := reason + "@acme.example"
+			w.qualify(lead, nil)
+			var h *handoffv1.Handoff
+			w.eventually(2*time.Second, "it is assigned", func() bool { h = w.handoff(m, lead); return h.GetRep() != "" })
+			h = say(t, m, string(rune('a'+i)), h.GetId(), &handoffv1.HandoffAnswered{Verb: handoffv1.Verb_VERB_REJECT, Reason: reason, Note: "retail"})
+			if h.GetState() != handoffv1.State_STATE_CLOSED || h.GetOutcome() != handoffv1.Outcome_OUTCOME_REJECTED || h.GetReason() != reason || h.GetAssignment() != 1 {
+				t.Errorf("rejected as %s: %v", reason, h)
+			}
+		}
+		calls := len(w.desk.seen())
+		<-time.After(5 * time.Minute)
+		if n := len(w.desk.seen()); n != calls {
+			t.Errorf("%d calls after the end", n-calls)
+		}
+	})
+}
+
 func TestUrgentCallsGoFirstAndAChannelLeavesRoom(t *testing.T) {
 	s := newSlots(4, 2)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -257,7 +284,7 @@ func TestUrgentCallsGoFirstAndAChannelLeavesRoom(t *testing.T) {
 	now := time.Now()
 	var held []func()
 	for range 2 {
-		r, _ := s.acquire(ctx, false, now, "slow")
+		r, _ := s.acquire(ctx, false, false, now, "slow")
 		held = append(held, r)
 	}
 	order, waiting := make(chan string, 8), func(n int) {
@@ -270,32 +297,36 @@ func TestUrgentCallsGoFirstAndAChannelLeavesRoom(t *testing.T) {
 			}
 		}
 	}
-	wait := func(name string, urgent bool, deadline time.Time) {
+	wait := func(name string, again, urgent bool, deadline time.Time) {
 		go func() {
-			if r, ok := s.acquire(ctx, urgent, deadline, "slow"); ok {
+			if r, ok := s.acquire(ctx, again, urgent, deadline, "slow"); ok {
 				order <- name
 				r()
 			}
 		}()
 	}
-	wait("later", false, now.Add(2*time.Minute))
+	wait("again", true, true, now.Add(-2*time.Hour))
 	waiting(1)
-	wait("sooner", false, now.Add(time.Minute))
+	wait("again, sooner", true, true, now.Add(-3*time.Hour))
 	waiting(2)
-	wait("urgent", true, now.Add(time.Hour))
+	wait("later", false, false, now.Add(2*time.Minute))
 	waiting(3)
+	wait("sooner", false, false, now.Add(time.Minute))
+	waiting(4)
+	wait("urgent", false, true, now.Add(time.Hour))
+	waiting(5)
 	// Two slots are free, but not for this channel; another one has them.
-	r, ok := s.acquire(ctx, false, now, "other")
+	r, ok := s.acquire(ctx, false, false, now, "other")
 	if !ok {
 		t.Fatal("no slot for another channel")
 	}
 	r()
 	held[0]()
 	var got []string
-	for range 3 {
+	for range 5 {
 		got = append(got, <-order)
 	}
-	if want := []string{"urgent", "sooner", "later"}; !slices.Equal(got, want) {
+	if want := []string{"urgent", "sooner", "later", "again", "again, sooner"}; !slices.Equal(got, want) {
 		t.Errorf("served %v, want %v", got, want)
 	}
 	held[1]()

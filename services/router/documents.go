@@ -60,15 +60,39 @@ func (s *agreementService) Activate(ctx context.Context, in *agreementv1.Activat
 				return nil, err
 			}
 			out := &agreementv1.ActivateResponse{Findings: findingsOf(fs)}
+			var stored uint64
 			err = t.put(ctx, func(st *handoff.State, now time.Time) ([]*handoffv1.Fact, error) {
 				return st.DecideActivate(handoff.Activate{RequestID: in.GetRequestId(), Document: in.GetDocument(), Traceparent: traceparentOf(ctx)}, now)
 			}, func(st *handoff.State, changed bool) {
 				out.Agreement = st.Agreement(a.Name)
 				_, known := st.Request(in.GetRequestId())
 				out.Unchanged = !changed && !known
+				stored = st.Sequence()
 			})
-			return out, err
+			if err != nil {
+				return nil, err
+			}
+			return out, s.inForce(ctx, out.GetAgreement(), stored)
 		})
+}
+
+// tellWithin is how long an activation waits for the shards.
+const tellWithin = 10 * time.Second
+
+// inForce waits until a version has its place in every shard's order: whatever is published after the answer is judged by it.
+func (s *agreementService) inForce(ctx context.Context, a *agreementv1.Agreement, stored uint64) error {
+	within, cancel := context.WithTimeout(ctx, tellWithin)
+	defer cancel()
+	err := s.r.ledger.outbox.told(within, stored)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return status.FromContextError(ctx.Err()).Err()
+	default:
+		return status.Errorf(codes.Unavailable, "version %d of agreement %s is stored, but not every shard's stream could be told yet; "+
+			"it takes force there as soon as it can; repeat the request to wait for it", a.GetVersion(), a.GetName())
+	}
 }
 
 // Get implements AgreementService.

@@ -12,6 +12,7 @@ import (
 	agreementv1 "github.com/leadbaton/baton/api/gen/baton/agreement/v1"
 	handoffv1 "github.com/leadbaton/baton/api/gen/baton/handoff/v1"
 	rosterv1 "github.com/leadbaton/baton/api/gen/baton/roster/v1"
+	"github.com/leadbaton/baton/api/subject"
 )
 
 func TestAnAgreementIsPutInForceAndRelayed(t *testing.T) {
@@ -32,6 +33,11 @@ func TestAnAgreementIsPutInForceAndRelayed(t *testing.T) {
 		}
 		if out := activate("1", doc); out.GetAgreement().GetVersion() != 1 || out.GetUnchanged() || !out.GetAgreement().GetUnsigned() {
 			t.Errorf("first: %v", out)
+		}
+		for _, shard := range subject.Shards { // whatever is published now is judged by it
+			if in := w.inbound(shard); len(in) != 1 || in[0].GetAgreementInForce().GetVersion() != 1 {
+				t.Errorf("shard %s has %d markers when the activation is answered", shard, len(in))
+			}
 		}
 		if out := activate("1", doc); out.GetAgreement().GetVersion() != 1 || out.GetUnchanged() {
 			t.Errorf("the same request again: %v", out)

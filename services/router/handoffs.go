@@ -97,7 +97,7 @@ func (s *handoffService) Answer(ctx context.Context, in *handoffv1.AnswerRequest
 			ids := t.r.ledger
 			err := t.put(ctx, func(st *handoff.State, now time.Time) ([]*handoffv1.Fact, error) {
 				return st.DecideAnswer(handoff.Answer{
-					RequestID: in.GetRequestId(), HandoffID: in.GetHandoffId(), LeadKey: ids.ids.find(st, lead, in.GetLead()),
+					RequestID: in.GetRequestId(), HandoffID: in.GetHandoffId(), LeadKey: ids.ids.find(st, lead, in.GetLead()), Asked: string(lead),
 					Answer: in.GetAnswer(), Traceparent: traceparentOf(ctx),
 				}, now)
 			}, func(st *handoff.State, _ bool) {

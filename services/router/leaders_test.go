@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -314,9 +315,15 @@ func TestNobodySeesWhatIsNotStored(t *testing.T) {
 		if out, err := m.handoffs.List(ctx, &handoffv1.ListRequest{}); err == nil {
 			t.Errorf("a list shows what is not stored: %v", out)
 		}
+		if err := m.Ready(); err == nil || !strings.Contains(err.Error(), "HANDOFFS cannot be written") {
+			t.Errorf("ready: %v", err)
+		}
 		down.Store(false)
 		if out, err := m.handoffs.Answer(t.Context(), in); err != nil || out.GetHandoff().GetState() != handoffv1.State_STATE_ACCEPTED {
 			t.Errorf("the answer again: %v, %v", out, err)
+		}
+		if err := m.Ready(); err != nil {
+			t.Errorf("ready: %v", err)
 		}
 		w.audit()
 	})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -178,15 +179,24 @@ func (r *Router) catchUp(ctx context.Context) bool {
 
 // follow folds what is written to HANDOFFS, by whomever.
 func (r *Router) follow(ctx context.Context) {
+	pause := retry
 	for ctx.Err() == nil {
+		begun := time.Now()
 		err := r.read(ctx)
 		if r.stopIfMust(err) || ctx.Err() != nil {
 			return
 		}
-		r.log.Debug("HANDOFFS is read anew", "reason", err)
-		sleep(ctx, retry)
+		if time.Since(begun) > longestRetry || errors.Is(err, errThrownAway) {
+			pause = retry
+		}
+		r.log.Warn("reading HANDOFFS was interrupted; it goes on in a moment", "error", err)
+		sleep(ctx, pause)
+		pause = min(2*pause, longestRetry)
 	}
 }
+
+// errThrownAway ends a read of HANDOFFS when the state that it adds to is given up.
+var errThrownAway = errors.New("what was folded was thrown away")
 
 // read runs one read of HANDOFFS from where it is folded to.
 func (r *Router) read(ctx context.Context) error {
@@ -196,7 +206,7 @@ func (r *Router) read(ctx context.Context) error {
 	if err := l.acquire(ctx); err != nil {
 		return err
 	}
-	l.reading = func() { cancel(errors.New("what was folded was thrown away")) }
+	l.reading = func() { cancel(errThrownAway) }
 	epoch, after := l.epoch, l.base
 	_, err := l.check(ctx)
 	l.release()

@@ -21,6 +21,7 @@ import (
 type outbox struct {
 	mu     sync.Mutex
 	shards [len(subject.Shards)]shardOutbox
+	moved  chan struct{} // closed and replaced when a shard has been told more
 }
 
 type shardOutbox struct {
@@ -31,7 +32,7 @@ type shardOutbox struct {
 }
 
 func newOutbox() *outbox {
-	o := &outbox{}
+	o := &outbox{moved: make(chan struct{})}
 	for i := range o.shards {
 		o.shards[i].added = make(chan struct{}, 1)
 	}
@@ -72,6 +73,8 @@ func (o *outbox) has(shard int, last fold.Origin) {
 		return
 	}
 	s.last, s.any = last, true
+	close(o.moved)
+	o.moved = make(chan struct{})
 	n := 0
 	for n < len(s.waiting) && !originOf(s.waiting[n]).After(last) {
 		n++
@@ -92,6 +95,28 @@ func (o *outbox) next(shard int) []*shardv1.Inbound {
 		n++
 	}
 	return w[:n:n]
+}
+
+// told waits until every shard has been told what the facts of HANDOFFS up to a sequence mean for it.
+func (o *outbox) told(ctx context.Context, sequence uint64) error {
+	for {
+		o.mu.Lock()
+		waits := false
+		for i := range o.shards {
+			w := o.shards[i].waiting
+			waits = waits || len(w) > 0 && w[0].GetOrigin().GetSequence() <= sequence
+		}
+		moved := o.moved
+		o.mu.Unlock()
+		if !waits {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 func (o *outbox) empty(shard int) bool {

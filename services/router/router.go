@@ -74,6 +74,7 @@ type Router struct {
 	stopped error                       // why the router stands still for good
 	halt    context.CancelFunc          // ends the work of Run
 	ready   bool                        // HANDOFFS was folded to its end once
+	hinders map[string]error            // what the leader cannot do now, and why
 	leaders map[string]*grpc.ClientConn // by address
 }
 
@@ -94,7 +95,7 @@ func New(o Options) (*Router, error) {
 			return grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 		}
 	}
-	r := &Router{o: o, log: o.Logger.With("member", o.Member), leaders: map[string]*grpc.ClientConn{}, halt: func() {}}
+	r := &Router{o: o, log: o.Logger.With("member", o.Member), leaders: map[string]*grpc.ClientConn{}, hinders: map[string]error{}, halt: func() {}}
 	var err error
 	if r.initial, err = initialDocuments(o.InitialAgreement, o.InitialRoster); err != nil {
 		return nil, err
@@ -118,6 +119,10 @@ func (r *Router) Register(s grpc.ServiceRegistrar) {
 func (r *Router) Ready() error {
 	r.mu.Lock()
 	stopped, ready := r.stopped, r.ready
+	var hindered error
+	for what, err := range r.hinders {
+		hindered = fmt.Errorf("%s: %w", what, err)
+	}
 	r.mu.Unlock()
 	switch {
 	case stopped != nil:
@@ -126,6 +131,8 @@ func (r *Router) Ready() error {
 		return errors.New("NATS is not connected")
 	case !ready:
 		return errors.New("HANDOFFS is being read")
+	case hindered != nil:
+		return hindered
 	case r.election.Leading() && r.term.Load() == nil:
 		return errors.New("the router is taking over")
 	}
@@ -141,8 +148,11 @@ var errNoLeader = errors.New("no router leads at the moment; try again")
 // Leading says whether this router leads now and decides.
 func (r *Router) Leading() bool { return r.election.Leading() && r.term.Load() != nil }
 
-// retry is how long the router waits before it tries again what failed.
-const retry = 250 * time.Millisecond
+// retry is how long the router waits before it tries again what failed; where it fails on and on, up to longestRetry.
+const (
+	retry        = 250 * time.Millisecond
+	longestRetry = 5 * time.Second
+)
 
 // Run works until ctx ends, and returns ctx.Err(). A router that must not go on (a stream was restored or created anew,
 // or holds what cannot be read) stands still instead, says so in its log and by Ready, and leaves the lead to others.
@@ -210,6 +220,23 @@ func (r *Router) stop(err error) {
 		r.log.Error("the router stands still: put right what this says, and start it again", "error", err)
 	}
 	halt()
+}
+
+// What the leader may be kept from. It goes on trying, and Ready says so meanwhile.
+const (
+	readingLeads    = "LEADS cannot be read"
+	writingHandoffs = "HANDOFFS cannot be written"
+)
+
+// hinder notes why something cannot be done now; nil = it can.
+func (r *Router) hinder(what string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err == nil {
+		delete(r.hinders, what)
+	} else {
+		r.hinders[what] = err
+	}
 }
 
 func (r *Router) stoppedBy() error {

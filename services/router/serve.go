@@ -69,7 +69,8 @@ func serveOnce[Request, Response proto.Message](ctx context.Context, r *Router, 
 	}
 	out := fresh()
 	err = conn.Invoke(r.forwarding(ctx), method, in, out, grpc.MaxCallRecvMsgSize(maxForwarded))
-	if status.Code(err) == codes.Unavailable {
+	// Canceled, but not by the caller: the connection was closed here, since somebody else leads now.
+	if c := status.Code(err); c == codes.Unavailable || c == codes.Canceled && ctx.Err() == nil {
 		return none, fmt.Errorf("%w: the leader does not answer", errNoLeader)
 	}
 	return out, err

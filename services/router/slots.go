@@ -7,7 +7,9 @@ import (
 	"time"
 )
 
-// slots bounds the calls that are made at once: in all, and of one channel. Urgent ones go first, then by deadline.
+// slots bounds the calls that are made at once: in all, and of one channel. First calls go first, the urgent ones of them
+// before the others, then by deadline. Repeated ones follow in the order in which they came: those that hang again and
+// again, which are the oldest, would else leave no room for what can be delivered.
 type slots struct {
 	mu      sync.Mutex
 	free    int
@@ -17,6 +19,7 @@ type slots struct {
 }
 
 type slot struct {
+	again    bool // it was called for before
 	urgent   bool
 	deadline time.Time
 	channel  string
@@ -28,8 +31,8 @@ func newSlots(all, each int) *slots {
 }
 
 // acquire waits for a slot; false if ctx ended before. Whoever has it calls release.
-func (s *slots) acquire(ctx context.Context, urgent bool, deadline time.Time, channel string) (release func(), ok bool) {
-	w := &slot{urgent: urgent, deadline: deadline, channel: channel, granted: make(chan struct{})}
+func (s *slots) acquire(ctx context.Context, again, urgent bool, deadline time.Time, channel string) (release func(), ok bool) {
+	w := &slot{again: again, urgent: urgent, deadline: deadline, channel: channel, granted: make(chan struct{})}
 	s.mu.Lock()
 	at, _ := slices.BinarySearchFunc(s.waiting, w, func(e, w *slot) int {
 		if w.before(e) {
@@ -61,7 +64,10 @@ func (s *slots) acquire(ctx context.Context, urgent bool, deadline time.Time, ch
 }
 
 func (w *slot) before(o *slot) bool {
-	if w.urgent != o.urgent {
+	switch {
+	case w.again || o.again:
+		return !w.again // of two repeated ones the later one stays behind
+	case w.urgent != o.urgent:
 		return w.urgent
 	}
 	return w.deadline.Before(o.deadline)

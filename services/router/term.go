@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	leadv1 "github.com/leadbaton/baton/api/gen/baton/lead/v1"
+	"github.com/leadbaton/baton/api/leadkey"
 	"github.com/leadbaton/baton/api/subject"
 	"github.com/leadbaton/baton/services/internal/fold"
 	"github.com/leadbaton/baton/services/internal/handoff"
@@ -116,9 +117,13 @@ func (t *term) readLeads() {
 	}
 	_, after := t.r.ledger.state.Leads()
 	t.r.ledger.release()
+	defer t.r.hinder(readingLeads, nil)
+	pause := retry
 	for t.ctx.Err() == nil {
 		err := t.checkLeads(log, &position)
+		t.r.hinder(readingLeads, err)
 		if err == nil {
+			pause = retry
 			err = log.Read(t.ctx, after, func(m fold.Message) {
 				select {
 				case t.leads <- m:
@@ -131,8 +136,9 @@ func (t *term) readLeads() {
 		if t.r.stopIfMust(err) || t.ctx.Err() != nil {
 			return
 		}
-		t.r.log.Debug("LEADS is read anew", "reason", err)
-		sleep(t.ctx, retry)
+		t.r.log.Warn("reading LEADS was interrupted; it goes on in a moment", "error", err)
+		sleep(t.ctx, pause)
+		pause = min(2*pause, longestRetry)
 	}
 }
 
@@ -280,13 +286,36 @@ func (t *term) input(b *batch, in any) error {
 		if err := proto.Unmarshal(in.Data, f); err != nil {
 			return &fold.StopError{Reason: fmt.Sprintf("message %d of LEADS cannot be read: %v; only scorers may write there", in.Sequence, err)}
 		}
+		for _, k := range []string{f.GetLeadKey(), f.GetLeadMerged().GetInto()} {
+			if k != "" && !leadkey.Valid(k) {
+				return &fold.StopError{Reason: fmt.Sprintf("message %d of LEADS names a lead key of %d bytes that is none; only scorers may write there", in.Sequence, len(k))}
+			}
+		}
 		facts, err := s.DecideLead(handoff.Lead{Incarnation: in.Incarnation, Sequence: in.Sequence, Fact: f}, time.Now())
 		if err != nil {
-			return &fold.StopError{Reason: fmt.Sprintf("message %d of LEADS: %v", in.Sequence, err)}
+			return t.undecidable(b, in.Sequence, err)
 		}
 		return b.add(facts)
 	}
 	return nil
+}
+
+// undecidable says what ends the term over a fact of LEADS that cannot be decided. Where another router has written to
+// HANDOFFS, what is missing here (the version of an agreement that it put in force) may be there: it is decided anew.
+func (t *term) undecidable(b *batch, sequence uint64, cause error) error {
+	if err := b.flush(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(t.ctx, storeWithin)
+	defer cancel()
+	info, err := t.r.ledger.check(ctx)
+	switch {
+	case err != nil:
+		return err
+	case info.Last != t.r.ledger.base:
+		return errOvertaken
+	}
+	return &fold.StopError{Reason: fmt.Sprintf("message %d of LEADS: %v", sequence, cause)}
 }
 
 // timers decides what is due.

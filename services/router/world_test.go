@@ -234,8 +234,8 @@ func (w *world) eventually(d time.Duration, what string, holds func() bool) {
 	}
 }
 
-// qualify publishes the fact that a lead qualified now, as a scorer does.
-func (w *world) qualify(email string, ids map[string]string) *leadv1.Fact {
+// qualify publishes the fact that a lead qualified now, as a scorer does; change may alter it before.
+func (w *world) qualify(email string, ids map[string]string, change ...func(*leadv1.Fact)) *leadv1.Fact {
 	w.t.Helper()
 	w.facts++
 	key, now := leadkey.FromEmail(email), timestamppb.Now()
@@ -246,6 +246,9 @@ func (w *world) qualify(email string, ids map[string]string) *leadv1.Fact {
 			Path: "hand-raise", Urgent: true, Cause: leadv1.Cause_CAUSE_ACT, WindowStartsAt: now, Episode: 1,
 			Profile: &leadv1.Profile{Lead: map[string]string{"email": email, "name": "Dana Example"}, Ids: ids},
 		}},
+	}
+	for _, c := range change {
+		c(f)
 	}
 	w.publish(f)
 	return f

@@ -13,7 +13,6 @@ import (
 
 	handoffv1 "github.com/leadbaton/baton/api/gen/baton/handoff/v1"
 
-	"github.com/leadbaton/baton/services/internal/agreement"
 	"github.com/leadbaton/baton/services/internal/roster"
 )
 
@@ -21,8 +20,11 @@ import (
 type Answer struct {
 	RequestID string
 	// HandoffID names the handoff; or LeadKey the lead whose open handoff is meant.
-	HandoffID   string
-	LeadKey     string
+	HandoffID string
+	LeadKey   string
+	// Asked is the lead as the request names it; "" = LeadKey. A repeated request has the same, while the key that it
+	// leads to may have changed.
+	Asked       string
 	Answer      *handoffv1.HandoffAnswered
 	Traceparent string
 }
@@ -44,9 +46,6 @@ var allowed = map[handoffv1.State][]handoffv1.Verb{
 	},
 }
 
-// Reroute is the reason's `then` that gives a rejected handoff to another rep instead of ending it.
-const Reroute = "reroute"
-
 // DecideAnswer decides what a rep says. No facts and no error mean that the request was decided before: State.Request
 // has its handoff. Errors are of type *Error.
 func (s *State) DecideAnswer(in Answer, now time.Time) ([]*handoffv1.Fact, error) {
@@ -59,8 +58,7 @@ func (s *State) DecideAnswer(in Answer, now time.Time) ([]*handoffv1.Fact, error
 		return nil, err
 	}
 	d := s.decide(now, in.Traceparent)
-	reason, err := d.check(r, in.Answer)
-	if err != nil {
+	if err := d.check(r, in.Answer); err != nil {
 		return nil, err
 	}
 	d.request(in.RequestID, hash)
@@ -73,19 +71,14 @@ func (s *State) DecideAnswer(in Answer, now time.Time) ([]*handoffv1.Fact, error
 		}}})
 	}
 	d.add(r.id, &handoffv1.Fact{Fact: &handoffv1.Fact_HandoffAnswered{HandoffAnswered: in.Answer}})
-	if err := d.follow(r, in.Answer, reason); err != nil {
-		return nil, err
-	}
+	d.follow(r, in.Answer)
 	return d.facts, nil
 }
 
 // follow adds what an answer leads to.
-func (d *decision) follow(r *record, a *handoffv1.HandoffAnswered, reason *agreement.Reason) error {
+func (d *decision) follow(r *record, a *handoffv1.HandoffAnswered) {
 	switch a.GetVerb() {
 	case handoffv1.Verb_VERB_REJECT:
-		if reason != nil && reason.Then == Reroute {
-			return d.reroute(r, a.GetReason())
-		}
 		d.close(r, handoffv1.Outcome_OUTCOME_REJECTED, a.GetReason())
 	case handoffv1.Verb_VERB_NURTURE:
 		d.close(r, handoffv1.Outcome_OUTCOME_NURTURE, a.GetReason())
@@ -104,23 +97,6 @@ func (d *decision) follow(r *record, a *handoffv1.HandoffAnswered, reason *agree
 	case handoffv1.Verb_VERB_UNSPECIFIED, handoffv1.Verb_VERB_ACKNOWLEDGE, handoffv1.Verb_VERB_ACCEPT, handoffv1.Verb_VERB_ATTEMPTED,
 		handoffv1.Verb_VERB_REACHED, handoffv1.Verb_VERB_MEETING, handoffv1.Verb_VERB_OPPORTUNITY, handoffv1.Verb_VERB_SNOOZE:
 	}
-	return nil
-}
-
-// reroute gives a rejected handoff to somebody who has not given it back; where everybody has, it ends.
-func (d *decision) reroute(r *record, reason string) error {
-	a, err := d.s.agreementOf(r.agreement, r.version)
-	if err != nil {
-		return err
-	}
-	gaveBack := append(slices.Clone(r.open.gaveBack), r.rep)
-	c, ok := d.choose(a, r.agreement, r.qualified(), r.id, r.assignment+1, gaveBack)
-	if ok && c.OnlyGivenBack() {
-		d.close(r, handoffv1.Outcome_OUTCOME_REJECTED, reason)
-		return nil
-	}
-	d.assign(r.id, r.assignment+1, c, ok)
-	return nil
 }
 
 // teamOf is the team that a rep takes a handoff over for: the handoff's own if the rep is in it, else the rep's first.
@@ -184,22 +160,21 @@ const (
 	MaxNote   = 8 << 10
 )
 
-// check says whether an answer is allowed and complete. For reject and disqualify it returns the agreement's reason, nil
-// if the agreement lists none.
-func (d *decision) check(r *record, a *handoffv1.HandoffAnswered) (*agreement.Reason, error) {
+// check says whether an answer is allowed and complete.
+func (d *decision) check(r *record, a *handoffv1.HandoffAnswered) error {
 	verb := a.GetVerb()
 	if VerbName(verb) == "" {
-		return nil, invalid("the answer has no verb; the handoff takes " + verbs(allowed[r.state]))
+		return invalid("the answer has no verb; the handoff takes " + verbs(allowed[r.state]))
 	}
 	if err := d.checkRep(r, a); err != nil {
-		return nil, err
+		return err
 	}
 	if !slices.Contains(allowed[r.state], verb) {
-		return nil, &Error{Code: CodeWrongVerb, Message: fmt.Sprintf("the handoff %s is %s and cannot be answered with %s; it takes %s",
+		return &Error{Code: CodeWrongVerb, Message: fmt.Sprintf("the handoff %s is %s and cannot be answered with %s; it takes %s",
 			r.id, StateName(r.state), VerbName(verb), verbs(allowed[r.state]))}
 	}
 	if err := d.checkFields(a); err != nil {
-		return nil, err
+		return err
 	}
 	return d.checkReason(r, a)
 }
@@ -253,12 +228,17 @@ func (d *decision) checkFields(a *handoffv1.HandoffAnswered) error {
 	return nil
 }
 
+// longestSnooze keeps a slip of the pen out of the ledger, and times within what Unix nanoseconds hold.
+const longestSnooze = 10 * 365 * 24 * time.Hour
+
 func (d *decision) checkSnooze(a *handoffv1.HandoffAnswered) error {
 	switch {
 	case a.GetUntil() == nil:
 		return invalid("snooze needs a time (until)")
 	case a.GetUntil().CheckValid() != nil || !a.GetUntil().AsTime().After(d.now):
 		return invalid("snooze needs a time (until) that is still to come")
+	case a.GetUntil().AsTime().After(d.now.Add(longestSnooze)):
+		return invalid("snooze needs a time (until) within ten years")
 	case strings.TrimSpace(a.GetReason()) == "":
 		return invalid("snooze needs a reason")
 	}
@@ -277,17 +257,17 @@ func (d *decision) checkTo(a *handoffv1.HandoffAnswered) error {
 }
 
 // checkReason holds the reason of reject and disqualify against those that both teams agreed on.
-func (d *decision) checkReason(r *record, a *handoffv1.HandoffAnswered) (*agreement.Reason, error) {
+func (d *decision) checkReason(r *record, a *handoffv1.HandoffAnswered) error {
 	verb := a.GetVerb()
 	if verb == handoffv1.Verb_VERB_HAND_OVER && a.GetTo() == r.rep {
-		return nil, invalid(fmt.Sprintf("%s holds the handoff already", r.rep))
+		return invalid(fmt.Sprintf("%s holds the handoff already", r.rep))
 	}
 	if verb != handoffv1.Verb_VERB_REJECT && verb != handoffv1.Verb_VERB_DISQUALIFY {
-		return nil, nil
+		return nil
 	}
 	doc, err := d.s.agreementOf(r.agreement, r.version)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	reasons := doc.Reasons.Reject
 	if verb == handoffv1.Verb_VERB_DISQUALIFY {
@@ -295,9 +275,9 @@ func (d *decision) checkReason(r *record, a *handoffv1.HandoffAnswered) (*agreem
 	}
 	if len(reasons) == 0 {
 		if strings.TrimSpace(a.GetReason()) == "" {
-			return nil, invalid(VerbName(verb) + " needs a reason")
+			return invalid(VerbName(verb) + " needs a reason")
 		}
-		return nil, nil
+		return nil
 	}
 	ids := make([]string, len(reasons))
 	for i := range reasons {
@@ -306,11 +286,11 @@ func (d *decision) checkReason(r *record, a *handoffv1.HandoffAnswered) (*agreem
 			continue
 		}
 		if reasons[i].NoteRequired && strings.TrimSpace(a.GetNote()) == "" {
-			return nil, invalid(fmt.Sprintf("the reason %s needs a note", reasons[i].ID))
+			return invalid(fmt.Sprintf("the reason %s needs a note", reasons[i].ID))
 		}
-		return &reasons[i], nil
+		return nil
 	}
-	return nil, invalid(fmt.Sprintf("%s needs a reason that version %d of the agreement %s knows: %s",
+	return invalid(fmt.Sprintf("%s needs a reason that version %d of the agreement %s knows: %s",
 		VerbName(verb), r.version, r.agreement, strings.Join(ids, ", ")))
 }
 
@@ -336,6 +316,6 @@ func (in Answer) hash() []byte {
 	if a.GetAmount() != nil {
 		amount = append(number(math.Float64bits(a.GetAmount().GetAmount())), a.GetAmount().GetCurrency()...)
 	}
-	return hashOf("answer", []byte(in.HandoffID), []byte(in.LeadKey), number(uint64(a.GetVerb())), []byte(a.GetRep()),
+	return hashOf("answer", []byte(in.HandoffID), []byte(cmp.Or(in.Asked, in.LeadKey)), number(uint64(a.GetVerb())), []byte(a.GetRep()),
 		[]byte(a.GetReason()), []byte(a.GetNote()), []byte(a.GetTo()), until, amount, []byte(a.GetObjection()), []byte(a.GetNeed()))
 }

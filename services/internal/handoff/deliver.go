@@ -37,8 +37,12 @@ type Failure struct {
 	Traceparent string
 }
 
-// maxDetail is how much of a channel's words is kept, in bytes.
-const maxDetail = 500
+// How much of a channel's words is kept, in bytes. Anybody may serve a channel, and a fact has to fit into a message.
+const (
+	maxDetail  = 500
+	maxReceipt = 1000
+	maxBy      = 200
+)
 
 // DecideReceipt records that a rep was told, once for each assignment. A receipt for an assignment that is over (another
 // rep has it, the handoff ended) or has a receipt already gives no facts.
@@ -57,7 +61,8 @@ func (s *State) DecideReceipt(in Receipt, now time.Time) ([]*handoffv1.Fact, err
 	}
 	d.window(r, at)
 	d.add(r.id, &handoffv1.Fact{Fact: &handoffv1.Fact_HandoffDelivered{HandoffDelivered: &handoffv1.HandoffDelivered{
-		Assignment: in.Assignment, Channel: in.Channel, Receipt: in.Receipt, DeliveredAt: timestamppb.New(at), By: in.By,
+		Assignment: in.Assignment, Channel: in.Channel, Receipt: cut(in.Receipt, maxReceipt), DeliveredAt: timestamppb.New(at),
+		By: cut(in.By, maxBy),
 	}}})
 	return d.facts, nil
 }

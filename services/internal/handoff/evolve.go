@@ -221,12 +221,7 @@ func (s *State) answer(r *record, a *handoffv1.HandoffAnswered) {
 		r.state = handoffv1.State_STATE_OPPORTUNITY
 	case handoffv1.Verb_VERB_SNOOZE:
 		r.snoozedUntil = nanos(a.GetUntil())
-	case handoffv1.Verb_VERB_REJECT:
-		if !slices.Contains(r.open.gaveBack, r.rep) {
-			r.open.gaveBack = append(r.open.gaveBack, r.rep)
-		}
-		r.open.refused = a.GetReason()
-	case handoffv1.Verb_VERB_UNSPECIFIED, handoffv1.Verb_VERB_ATTEMPTED, handoffv1.Verb_VERB_REACHED, handoffv1.Verb_VERB_MEETING,
+	case handoffv1.Verb_VERB_UNSPECIFIED, handoffv1.Verb_VERB_REJECT, handoffv1.Verb_VERB_ATTEMPTED, handoffv1.Verb_VERB_REACHED, handoffv1.Verb_VERB_MEETING,
 		handoffv1.Verb_VERB_NURTURE, handoffv1.Verb_VERB_DISQUALIFY, handoffv1.Verb_VERB_HAND_OVER, handoffv1.Verb_VERB_WON,
 		handoffv1.Verb_VERB_LOST:
 	}
@@ -313,7 +308,8 @@ func (s *State) applied(a *handoffv1.RosterApplied, at int64) error {
 	s.turns.Applied(r)
 	s.freed++
 	for rep, c := range s.carried {
-		if c.open == 0 && r.Rep(rep) == nil {
+		// What it was given today counts if it comes back today.
+		if c.open == 0 && r.Rep(rep) == nil && (len(c.given) == 0 || c.given[len(c.given)-1] < at-twoDays) {
 			delete(s.carried, rep)
 		}
 	}

@@ -77,7 +77,7 @@ func (d *decision) qualified(f *leadv1.Fact, lead string) error {
 	if !fresh {
 		return nil
 	}
-	chosen, ok := d.choose(a, f.GetAgreement(), q, id, 1, nil)
+	chosen, ok := d.choose(a, f.GetAgreement(), q, id, 1)
 	opened := &handoffv1.HandoffOpened{
 		Qualified:      f,
 		WindowStartsAt: q.GetWindowStartsAt(),
@@ -120,18 +120,17 @@ func (d *decision) deadline(a *agreement.Agreement, path string, start time.Time
 }
 
 // choose asks the roster who takes a lead; false if there is no roster.
-func (d *decision) choose(a *agreement.Agreement, name string, q *leadv1.LeadQualified, id string, assignment uint32, gaveBack []string) (roster.Decision, bool) {
+func (d *decision) choose(a *agreement.Agreement, name string, q *leadv1.LeadQualified, id string, assignment uint32) (roster.Decision, bool) {
 	r := d.s.rosters.roster
 	if r == nil {
 		return roster.Decision{}, false
 	}
 	return r.Choose(roster.Request{
-		Scope:    scopeOf(a, name, q),
-		Now:      d.now,
-		Loads:    d.s.Loads(d.now),
-		Turns:    &d.s.turns,
-		Excluded: gaveBack,
-		Seed:     seedOf(id, assignment),
+		Scope: scopeOf(a, name, q),
+		Now:   d.now,
+		Loads: d.s.Loads(d.now),
+		Turns: &d.s.turns,
+		Seed:  seedOf(id, assignment),
 	}), true
 }
 

@@ -127,7 +127,7 @@ func (m *model) answerSomething() {
 	case "hand-over":
 		a.To = rapid.SampledFrom([]string{"ann", "cho", "dan"}).Draw(m.t, "to")
 	case "reject":
-		a.Reason = rapid.SampledFrom([]string{"wrong-territory", "wrong-territory", "duplicate"}).Draw(m.t, "reason")
+		a.Reason = rapid.SampledFrom([]string{"wrong-territory", "duplicate"}).Draw(m.t, "reason")
 	case "snooze":
 		a.Until = timestamppb.New(m.s.Decided().Add(time.Hour))
 	}

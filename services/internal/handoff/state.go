@@ -101,8 +101,6 @@ type openRecord struct {
 	traceparent string
 	heldUntil   int64
 	told        bool     // the current assignment has a receipt
-	gaveBack    []string // reps
-	refused     string   // the reason of the last who gave it back
 	dead        []string // channels that are of no use for the current assignment
 	failures    uint32   // of the current assignment
 	tried       uint64   // the value of State.freed when it was last asked for in vain, plus 1; see there

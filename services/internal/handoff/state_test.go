@@ -314,3 +314,35 @@ func TestMergesThatMoveNothing(t *testing.T) {
 	}
 	w.checkRebuild()
 }
+
+// What a request asks for is what it says, not what that leads to by now: a lead's id may lead to another key later.
+func TestARepeatedRequestIsKnownByWhatItAskedFor(t *testing.T) {
+	w := monday(t)
+	w.must(w.lead(w.qualified("p")))
+	in := handoff.Answer{RequestID: "1", LeadKey: keyOf("p"), Asked: "crm:1", Answer: complete(w, handoffv1.Verb_VERB_ACCEPT)}
+	w.must(w.answer(in))
+	in.LeadKey = keyOf("q")
+	if facts := w.must(w.answer(in)); len(facts) != 0 {
+		t.Errorf("the same request again: %v", facts)
+	}
+	in.Asked = "crm:2"
+	_, err := w.answer(in)
+	refused(t, err, handoff.CodeRequestConflict, "new id")
+}
+
+// A rep that leaves the roster and comes back has been given as much today as before.
+func TestARepThatComesBackTheSameDayIsNotEmpty(t *testing.T) {
+	doc := func(rep string) string {
+		return "apiVersion: baton/v1\nkind: Roster\nchannels: {desk: {grpc: {}}}\nteams: [{id: t, reps: [" + rep + "]}]\n" +
+			"reps: [{id: " + rep + ", name: R, email: r@example.com, capacity: {perDay: 1}, channels: [{use: desk}]}]\n"
+	}
+	w := newWorld(t, time.Date(2026, 11, 16, 9, 0, 0, 0, time.UTC), file(t, "agreement.yaml"), doc("ann"))
+	w.must(w.lead(w.qualified("p")))
+	w.must(w.answer(handoff.Answer{RequestID: "1", HandoffID: w.open("p"), Answer: complete(w, handoffv1.Verb_VERB_REJECT)}))
+	w.must(w.apply("r-2", doc("ben")))
+	w.must(w.apply("r-3", doc("ann")))
+	w.must(w.lead(w.qualified("q")))
+	if h := w.s.Handoff(w.open("q")); h.GetRep() != "" {
+		t.Errorf("ann is given a second handoff on one day: %v", h)
+	}
+}

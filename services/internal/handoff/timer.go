@@ -70,13 +70,8 @@ func (d *decision) again(r *record, over bool) error {
 	if err != nil {
 		return err
 	}
-	c, ok := d.choose(a, r.agreement, r.qualified(), r.id, r.assignment+1, r.open.gaveBack)
-	switch {
-	case ok && c.OnlyGivenBack():
-		// The roster has changed, and now nobody is left who has not given it back.
-		d.window(r, d.now)
-		d.close(r, handoffv1.Outcome_OUTCOME_REJECTED, r.open.refused)
-	case over || c.Rep != nil:
+	c, ok := d.choose(a, r.agreement, r.qualified(), r.id, r.assignment+1)
+	if over || c.Rep != nil {
 		d.assign(r.id, r.assignment+1, c, ok)
 	}
 	return nil

@@ -17,8 +17,6 @@ type Request struct {
 	Loads map[string]Load
 	// Turns is what picking remembers; nil = nothing.
 	Turns *Turns
-	// Excluded reps gave this handoff back.
-	Excluded []string
 	// Seed breaks ties: the same seed breaks them alike.
 	Seed uint64
 }
@@ -64,13 +62,6 @@ type Decision struct {
 
 	// PassedOver has every other rep of the teams that were asked, in the order in which they were asked.
 	PassedOver []*handoffv1.PassedOver
-}
-
-// OnlyGivenBack says whether the lead is held only because every rep of the teams that were asked has given it back.
-func (d Decision) OnlyGivenBack() bool {
-	return d.Rep == nil && len(d.PassedOver) > 0 && !slices.ContainsFunc(d.PassedOver, func(p *handoffv1.PassedOver) bool {
-		return p.GetReason() != GaveBack
-	})
 }
 
 // place is a rep's place in its team, and who serves it now: the rep itself, the one that covers for it, or nobody.
@@ -150,11 +141,8 @@ type chooser struct {
 func (c *chooser) ask(t *Team) []*place {
 	places := c.r.places(t, c.q.Now.UnixNano())
 	for _, p := range places {
-		switch {
-		case p.server != nil:
+		if p.server != nil {
 			p.against = c.r.against(p.server, t, c.q)
-		case slices.Contains(c.q.Excluded, p.rep.ID):
-			p.against = GaveBack // for ever, while an absence ends
 		}
 	}
 	return places
@@ -162,9 +150,6 @@ func (c *chooser) ask(t *Team) []*place {
 
 // against says what stands against a rep in a team now; 0 = nothing.
 func (r *Roster) against(p *Rep, t *Team, q *Request) Against {
-	if slices.Contains(q.Excluded, p.ID) {
-		return GaveBack
-	}
 	if ok, why := r.OnDuty(p, t, q.Now); !ok {
 		return why
 	}
@@ -208,7 +193,7 @@ func available(places []*place) []*place {
 }
 
 // anyone returns the places with the least against them: who is at work but full comes before who is off, and who is away
-// comes last. Who gave the handoff back is never asked again.
+// comes last.
 func anyone(places []*place) []*place {
 	rank := func(a Against) int {
 		switch a {
@@ -339,11 +324,9 @@ func (c *chooser) pass(t *Team, places []*place, chosen *Rep) {
 		c.passed = append(c.passed, &handoffv1.PassedOver{Rep: p.ID, Team: t.ID, Reason: why})
 	}
 	for _, p := range places {
-		switch {
-		case p.server == nil || p.server == p.rep:
+		switch p.server {
+		case nil, p.rep:
 			note(p.rep, p.against)
-		case slices.Contains(c.q.Excluded, p.rep.ID):
-			note(p.rep, GaveBack)
 		default:
 			note(p.rep, Away)
 		}
@@ -361,9 +344,6 @@ func (c *chooser) until(home *Team) time.Time {
 	for t := home; t != nil; t = c.r.Team(t.Overflow) {
 		for _, p := range c.ask(t) {
 			from := now
-			if p.against == GaveBack {
-				continue
-			}
 			if p.against == OpenFull {
 				until = minTime(until, now.Add(Recheck))
 				continue

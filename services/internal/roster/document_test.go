@@ -101,7 +101,7 @@ func archives(t *testing.T, pattern string, run func(t *testing.T, file string, 
 // Each file has a roster (roster.yaml; the example one if absent), the leads that come in (leads.txt), and who got
 // them and why (want.txt). A line of leads.txt:
 //
-//	2026-11-16 10:00 Europe/Berlin country=DE [rep:open=3,today=1 ...] [gave-back=rep,...] [x=times] [employees=...]
+//	2026-11-16 10:00 Europe/Berlin country=DE [rep:open=3,today=1 ...] [x=times] [employees=...]
 //
 // What is handed out counts for the lines after it.
 func TestChoose(t *testing.T) {
@@ -165,8 +165,6 @@ func (d *desk) line(t *testing.T, out *bytes.Buffer, line string) {
 			continue
 		}
 		switch k, v, _ := strings.Cut(w, "="); k {
-		case "gave-back":
-			q.Excluded = strings.Split(v, ",")
 		case "x":
 			if times, err = strconv.Atoi(v); err != nil {
 				t.Fatal(err)

@@ -17,7 +17,6 @@ const (
 	OpenFull  = handoffv1.PassedOverReason_PASSED_OVER_REASON_OPEN_FULL
 	DayFull   = handoffv1.PassedOverReason_PASSED_OVER_REASON_DAY_FULL
 	NotPicked = handoffv1.PassedOverReason_PASSED_OVER_REASON_NOT_PICKED
-	GaveBack  = handoffv1.PassedOverReason_PASSED_OVER_REASON_GAVE_BACK
 )
 
 // OnDuty says whether a rep works for a team at an instant, and if not, why not: Away, Holiday or OffHours.

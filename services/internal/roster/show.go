@@ -197,7 +197,7 @@ func AgainstText(a Against) string {
 		return "was given as many handoffs today as its capacity allows"
 	case NotPicked:
 		return "another came first"
-	case GaveBack:
+	case handoffv1.PassedOverReason_PASSED_OVER_REASON_GAVE_BACK: // of no rep yet: rerouting is to come
 		return "gave this one back"
 	case handoffv1.PassedOverReason_PASSED_OVER_REASON_UNSPECIFIED:
 	}

@@ -134,9 +134,9 @@ func (t *Turns) Assigned(r *Roster, a *handoffv1.HandoffAssigned, at int64) {
 	available[a.GetTeam()][a.GetRep()] = true
 	for id, servers := range available {
 		if id == a.GetTeam() {
-			t.note(r, id, servers, a.GetPassedOver(), at, served)
+			t.note(r, id, servers, at, served)
 		} else {
-			t.note(r, id, servers, a.GetPassedOver(), at, "")
+			t.note(r, id, servers, at, "")
 		}
 	}
 }
@@ -148,24 +148,18 @@ func (t *Turns) Held(r *Roster, h *handoffv1.HandoffHeld, at int64) {
 		asked[p.GetTeam()] = true
 	}
 	for id := range asked {
-		t.note(r, id, nil, h.GetPassedOver(), at, "")
+		t.note(r, id, nil, at, "")
 	}
 }
 
 // note brings a team up to date: servers are the reps that were available, served is the place that was given the
 // handoff, if the team gave it.
-func (t *Turns) note(r *Roster, id string, servers map[string]bool, passed []*handoffv1.PassedOver, at int64, served string) {
+func (t *Turns) note(r *Roster, id string, servers map[string]bool, at int64, served string) {
 	team := r.Team(id)
 	if team == nil {
 		return
 	}
 	u := t.team(id)
-	gaveBack := map[string]bool{}
-	for _, p := range passed {
-		if p.GetTeam() == id && p.GetReason() == GaveBack {
-			gaveBack[p.GetRep()] = true
-		}
-	}
 	var weight int64
 	lowest, any := int64(0), false
 	for _, p := range r.places(team, at) {
@@ -177,8 +171,7 @@ func (t *Turns) note(r *Roster, id string, servers map[string]bool, passed []*ha
 			u.shares[p.rep.ID] = s
 		}
 		if !available {
-			// Who gave this one handoff back is not absent.
-			s.active = s.active && gaveBack[p.rep.ID]
+			s.active = false
 			continue
 		}
 		s.start, s.active = u.start(p.rep.ID), true

@@ -169,3 +169,13 @@ func Command(t testing.TB, port int, bin string, args ...string) *Process {
 	p.start(t)
 	return p
 }
+
+// Log returns what the process has written to its standard output and error output so far.
+func (p *Process) Log(t testing.TB) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(p.Dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/leadbaton/baton/api/leadkey"
 	"github.com/leadbaton/baton/services/internal/servertest"
 )
 
@@ -128,6 +129,9 @@ func TestCrashServices(t *testing.T) {
 	}
 	l.finish()
 	l.judge(at("scorer-2"), at("router-2"))
+	for _, v := range all {
+		l.keepsSecrets(v.name, v.Log(t))
+	}
 }
 
 // TestCrashUp kills all in one.
@@ -140,6 +144,7 @@ func TestCrashUp(t *testing.T) {
 	up := servertest.Command(t, grpcPort, binary, "up", "--data", t.TempDir(), "--grpc", grpc, "--nats-listen", nats,
 		"--agreement", file(t, "agreement.yaml", agreementYAML), "--roster", file(t, "roster.yaml", rosterYAML))
 	l := newLoad(t, ctx, rng, "nats://"+nats, grpc)
+	documents(t, grpc) // the answer comes when every shard has them
 	l.start()
 	for i := range rounds(t, 4) {
 		l.more(100 + rng.IntN(300))
@@ -150,6 +155,18 @@ func TestCrashUp(t *testing.T) {
 	}
 	l.finish()
 	l.judge(grpc, grpc)
+	l.keepsSecrets("up", up.Log(t))
+}
+
+// keepsSecrets fails if a log names a person, by address or by lead key.
+func (l *load) keepsSecrets(name, log string) {
+	l.t.Helper()
+	for who := range l.model.points {
+		if strings.Contains(log, who) || strings.Contains(log, string(leadkey.FromEmail(who))) {
+			l.t.Errorf("the log of %s names a person", name)
+			return
+		}
+	}
 }
 
 // pause lets the load go on for a while before the next fault.
@@ -275,7 +292,12 @@ type handoffsJSON struct {
 // judge compares what Baton says with the model.
 func (l *load) judge(scorer, router string) {
 	t := l.t
-	eventually(t, 3*time.Minute, func() error { return l.delivered(router) })
+	defer func() {
+		if t.Failed() {
+			l.tell(scorer)
+		}
+	}()
+	eventually(t, time.Minute, func() error { return l.delivered(router) })
 	for who, want := range l.model.points {
 		eventually(t, time.Minute, func() error {
 			out, err := baton("lead", "get", who, "-o", "json", "--grpc", scorer)
@@ -303,6 +325,21 @@ func (l *load) judge(scorer, router string) {
 	t.Logf("%d leads, %d handoffs, %d events published, %d offers shown", len(l.model.points), len(l.model.demo), l.events, l.offers())
 }
 
+// tell shows what became of some leads whose handoff is missing.
+func (l *load) tell(scorer string) {
+	told := 0
+	for who := range l.model.demo {
+		out, err := baton("lead", "get", who, "-o", "json", "--grpc", scorer)
+		if (err != nil || !strings.Contains(out, `"open"`)) && told < 3 {
+			story, _ := baton("lead", "timeline", who, "--grpc", scorer)
+			l.t.Logf("%s: %v\n%s\n%s", who, err, out, story)
+			told++
+		}
+	}
+	out, err := baton("verify", "--grpc", scorer)
+	l.t.Logf("verify: %v\n%s", err, out)
+}
+
 // delivered says whether each expected handoff is there once and was delivered.
 func (l *load) delivered(router string) error {
 	out, err := baton("handoff", "list", "--limit", "10000", "-o", "json", "--grpc", router)
@@ -327,7 +364,13 @@ func (l *load) delivered(router string) error {
 		}
 	}
 	if len(seen) != len(l.model.demo) || waiting > 0 {
-		return fmt.Errorf("%d of %d handoffs, %d of them not delivered", len(seen), len(l.model.demo), waiting)
+		var missing []string
+		for who := range l.model.demo {
+			if seen[who] == 0 {
+				missing = append(missing, who)
+			}
+		}
+		return fmt.Errorf("%d of %d handoffs, %d of them not delivered; missing: %v", len(seen), len(l.model.demo), waiting, missing)
 	}
 	return nil
 }
