@@ -81,7 +81,6 @@ func backlog(b *testing.B, conn *stream.Conn, n int, open func() (fold.Store, fu
 		ctx, cancel := context.WithCancel(b.Context())
 		w := &bench{t: b, ctx: ctx, conn: conn, store: store}
 		b.StartTimer()
-		from := time.Now()
 		w.run()
 		w.until("all is folded", func() bool {
 			for i, id := range subject.Shards {
@@ -93,12 +92,12 @@ func backlog(b *testing.B, conn *stream.Conn, n int, open func() (fold.Store, fu
 			}
 			return true
 		})
-		b.ReportMetric(float64(n)/time.Since(from).Seconds(), "events/s")
 		b.StopTimer()
 		w.stop()
 		cancel()
 		closeStore()
 	}
+	b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "events/s")
 }
 
 // thirtyRules is the example's agreement with more rules of the same kinds.

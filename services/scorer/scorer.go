@@ -51,7 +51,9 @@ func New(o Options) (*Scorer, error) {
 		o.Now = time.Now
 	}
 	s := &Scorer{o: o}
-	s.group = &fold.Group{Member: o.Member, Shards: subject.Shards[:], Store: o.Store, Open: s.open, Logger: o.Logger}
+	s.group = &fold.Group{
+		Member: o.Member, Shards: subject.Shards[:], Store: o.Store, Open: s.open, Able: o.Stream.Connected, Logger: o.Logger,
+	}
 	return s, nil
 }
 

@@ -129,25 +129,30 @@ func (s *shardService) Adopt(ctx context.Context, r *shardv1.AdoptRequest) (*sha
 func (s *Scorer) adopt(ctx context.Context, id string, was fold.Position, mode shardv1.AdoptRequest_Mode) error {
 	log := s.log(id)
 	now := s.o.Now()
-	if mode == shardv1.AdoptRequest_MODE_REPLAY {
-		info, err := log.Info(ctx)
-		if err != nil {
-			return err
-		}
-		if info.Created == was.Created {
-			// The same stream: what its messages cause has the same ids as before, and is in the ledger once.
-			return s.o.Store.Reset(ctx, id, fold.Position{}, true)
-		}
-		// Another stream: what its messages cause may be in the ledger under other ids, so they count as history.
-		if err := log.Adopt(ctx, 0, info.Last, now); err != nil {
-			return fmt.Errorf("stream: %w", err)
-		}
-		return s.o.Store.Reset(ctx, id, fold.Position{}, true)
+	info, err := log.Info(ctx)
+	if err != nil {
+		return err
 	}
 	// What was stored after the last message that was read is new; the rest is in the scores, or lost with the old stream.
 	at, err := log.LastBefore(ctx, was.Time)
 	if err != nil {
 		return err
+	}
+	if mode == shardv1.AdoptRequest_MODE_REPLAY {
+		switch {
+		case was == (fold.Position{}), at == was:
+			// The same stream: what its messages cause has the same ids as before, and is in the ledger once.
+		case info.Created == was.Created && at.Sequence < was.Sequence:
+			// An older copy of it: what is new has the sequences of what was lost, and must not be taken for it.
+			err = log.Adopt(ctx, at.Sequence, 0, now)
+		default:
+			// Another stream: what its messages cause may be in the ledger under other ids, so they count as history.
+			err = log.Adopt(ctx, 0, info.Last, now)
+		}
+		if err != nil {
+			return fmt.Errorf("stream: %w", err)
+		}
+		return s.o.Store.Reset(ctx, id, fold.Position{}, true)
 	}
 	if err := log.Adopt(ctx, at.Sequence, 0, now); err != nil {
 		return fmt.Errorf("stream: %w", err)

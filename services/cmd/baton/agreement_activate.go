@@ -16,14 +16,14 @@ type agreementActivateCommand struct {
 	clientFlags
 }
 
-// Run puts a document in force. Its own tests are run first; they warn, but decide nothing: that is for those who sign.
+// Run puts a document in force. One whose own tests fail is not sent: Baton would refuse it.
 func (c *agreementActivateCommand) Run(s *system) error {
 	a, err := s.parseAgreement(c.File)
 	if err != nil {
 		return err
 	}
 	if _, failed := runTests(s, a); failed > 0 {
-		s.errorPage().Warn("warning: %s; see baton agreement test %s", screen.Count(uint64(failed), "of its own tests fails", "of its own tests fail"), c.File)
+		return untested(c.File, failed)
 	}
 	return c.call(s, func(ctx context.Context, conn *grpc.ClientConn) error {
 		r, err := agreementv1.NewAgreementServiceClient(conn).Activate(ctx, &agreementv1.ActivateRequest{RequestId: c.id(), Document: a.Document})

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/leadbaton/baton/services/cmd/baton/internal/screen"
 	"github.com/leadbaton/baton/services/internal/agreement"
 	"github.com/leadbaton/baton/services/internal/lead"
@@ -42,4 +44,10 @@ func runTests(s *system, a *agreement.Agreement) (results []screen.TestResult, f
 		}
 	}
 	return results, failed
+}
+
+// untested is the error of putting a document in force whose own tests fail.
+func untested(file string, failed int) error {
+	return &coded{exitUntested, fmt.Errorf("%s is not put in force: %s; see baton agreement test %s",
+		file, screen.Count(uint64(failed), "of its own tests fails", "of its own tests fail"), file)}
 }

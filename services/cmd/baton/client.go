@@ -13,6 +13,12 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/leadbaton/baton/api/client"
+	agreementv1 "github.com/leadbaton/baton/api/gen/baton/agreement/v1"
+	handoffv1 "github.com/leadbaton/baton/api/gen/baton/handoff/v1"
+	leadv1 "github.com/leadbaton/baton/api/gen/baton/lead/v1"
+	rosterv1 "github.com/leadbaton/baton/api/gen/baton/roster/v1"
+	shardv1 "github.com/leadbaton/baton/api/gen/baton/shard/v1"
+	subscriptionv1 "github.com/leadbaton/baton/api/gen/baton/subscription/v1"
 )
 
 // clientFlags say where Baton is.
@@ -88,14 +94,19 @@ func (c clientFlags) explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	st, ok := status.FromError(err)
-	if !ok {
+	// Not status.FromError: for an error that wraps one it takes the whole chain for the message, codes and all.
+	var answer interface{ GRPCStatus() *status.Status }
+	if !errors.As(err, &answer) {
 		return err
 	}
+	st := answer.GRPCStatus()
 	switch st.Code() {
 	case codes.Unavailable:
 		if strings.HasPrefix(st.Message(), "connection error") || strings.HasPrefix(st.Message(), "error reading from server") {
 			return fmt.Errorf("the connection to Baton at %s was lost: is it still running? Whether the request had an effect is not known; it is safe to repeat it with the same --request-id", c.GRPC)
+		}
+		if strings.Contains(st.Message(), "try again") {
+			return errors.New(st.Message())
 		}
 		return fmt.Errorf("%s; try again in a moment", st.Message())
 	case codes.DeadlineExceeded:
@@ -103,8 +114,25 @@ func (c clientFlags) explain(err error) error {
 	case codes.Canceled:
 		return context.Canceled
 	case codes.Unimplemented:
+		if who := servedBy(st.Message()); who != "" {
+			return fmt.Errorf("what answers at %s does not offer this: ask a %s (--grpc)", c.GRPC, who)
+		}
 		return fmt.Errorf("what answers at %s does not offer this: that service is not part of it, or it is another version of Baton (%s)", c.GRPC, st.Message())
 	default:
 		return errors.New(st.Message())
 	}
+}
+
+// servedBy says which process offers the service that is named unknown; "" if the message names none of Baton's.
+func servedBy(message string) string {
+	_, service, _ := strings.Cut(message, "unknown service ")
+	switch service {
+	case leadv1.LeadService_ServiceDesc.ServiceName, shardv1.ShardService_ServiceDesc.ServiceName:
+		return "scorer"
+	case agreementv1.AgreementService_ServiceDesc.ServiceName, rosterv1.RosterService_ServiceDesc.ServiceName, handoffv1.HandoffService_ServiceDesc.ServiceName:
+		return "router"
+	case subscriptionv1.SubscriptionService_ServiceDesc.ServiceName:
+		return "notifier"
+	}
+	return ""
 }

@@ -19,6 +19,14 @@ type routerCommand struct {
 
 // Run runs a router.
 func (c *routerCommand) Run(s *system) error {
+	if err := hostPort("--notifier", c.Notifier); err != nil {
+		return err
+	}
+	if c.Advertise != "" {
+		if err := hostPort("--advertise", c.Advertise); err != nil {
+			return err
+		}
+	}
 	notifier, err := client.Dial(c.Notifier)
 	if err != nil {
 		return usagef("--notifier %s is not HOST:PORT: %w", c.Notifier, err)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"strconv"
+	"strings"
 
 	"github.com/leadbaton/baton/services/internal/fold"
 	"github.com/leadbaton/baton/services/internal/stream"
@@ -83,4 +85,20 @@ func advertised(address string, hostname func() (string, error)) (string, error)
 		return "", errors.New("this machine has no name: say where other routers reach this one with --advertise HOST:PORT")
 	}
 	return net.JoinHostPort(name, port), nil
+}
+
+// hostPort refuses an address that nothing can be reached at; gRPC would only say so with each call. Addresses with a
+// scheme, such as dns:///HOST:PORT, are gRPC's to read.
+func hostPort(flag, address string) error {
+	if strings.Contains(address, ":///") {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil || host == "" {
+		return usagef("%s %q is not HOST:PORT", flag, address)
+	}
+	return nil
 }

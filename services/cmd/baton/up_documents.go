@@ -28,6 +28,9 @@ func (c *upCommand) documents(s *system) (documents, error) {
 		if err != nil {
 			return d, err
 		}
+		if _, failed := runTests(s, a); failed > 0 {
+			return d, untested(c.Agreement, failed)
+		}
 		d.given.agreement = a.Document
 	}
 	if c.Roster != "" {

@@ -19,11 +19,20 @@ import (
 // instant is a time on the command line.
 type instant struct{ time.Time }
 
+// What is outside cannot be counted in nanoseconds: it would be taken for a time within, or for none.
+var (
+	firstInstant = time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC)
+	pastInstants = time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC)
+)
+
 // UnmarshalText reads RFC 3339.
 func (i *instant) UnmarshalText(b []byte) error {
 	t, err := time.Parse(time.RFC3339, string(b))
 	if err != nil {
 		return fmt.Errorf("%q is not a time: want RFC 3339, such as 2026-11-16T14:03:00Z or 2026-11-16T15:03:00+01:00", b)
+	}
+	if t.Before(firstInstant) || !t.Before(pastInstants) {
+		return fmt.Errorf("%q is not a time that Baton knows: want one from %d to %d", b, firstInstant.Year(), pastInstants.Year()-1)
 	}
 	i.Time = t
 	return nil

@@ -42,7 +42,7 @@ func (c *watchCommand) Run(s *system) error {
 	w := &watching{c: c, s: s, conn: conn, told: map[offer]bool{}, token: c.From}
 	go w.connection(s.ctx)
 	err = client.Subscribe(s.ctx, conn, client.Filter{Rep: c.Rep, Team: c.Team, FromToken: c.From}, w.take)
-	if w.token != "" && c.Output != "json" {
+	if w.token != c.From && c.Output != "json" {
 		fmt.Fprintf(s.errors, "to go on from here: --from %s\n", w.token)
 	}
 	if errors.Is(err, context.Canceled) && s.ctx.Err() != nil {

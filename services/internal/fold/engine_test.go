@@ -154,11 +154,13 @@ type member struct {
 	done   chan struct{}
 }
 
-func (w *world) join(name string) *member {
+func (w *world) join(name string) *member { return w.joinAble(name, nil) }
+
+func (w *world) joinAble(name string, able func() bool) *member {
 	m := &member{gate: newGate(), done: make(chan struct{})}
 	store := &faulty{Store: w.store, w: w, gate: m.gate}
 	m.group = &fold.Group{
-		Member: name, Shards: w.shards, Store: store, Logger: w.logger,
+		Member: name, Shards: w.shards, Store: store, Able: able, Logger: w.logger,
 		Open: func(id string) fold.Shard {
 			return fold.Shard{
 				ID: id, Log: w.logs[id], Store: store, Outlet: prefixed{w.ledger, id}, Machine: foldtest.Machine{V: "1"}, Logger: w.logger,

@@ -22,7 +22,12 @@ type Group struct {
 	Open func(shard string) Shard
 	// LeaseTTL is how long a lease lives without renewal; 0 = 4 s.
 	LeaseTTL time.Duration
-	Logger   *slog.Logger
+	// Able says whether this member can fold at all, as when it reaches the logs; nil = always. A member that cannot for
+	// one LeaseTTL leaves its shards to the others until it can.
+	Able   func() bool
+	Logger *slog.Logger
+
+	unable time.Time // since when it is not able; zero = it is. Of Run's goroutine
 
 	mu      sync.Mutex
 	held    map[string]*holding
@@ -69,8 +74,9 @@ func (g *Group) Status() map[string]ShardStatus {
 		out[id] = ShardStatus{Held: true, Sequence: h.owner.position.Load(), Outbox: h.owner.outbox.len()}
 	}
 	for id, s := range g.stopped {
-		// While its owner looks at it again, the reason still holds.
-		if h := g.held[id]; h == nil || !h.owner.begun.Load() {
+		// While its owner looks at it again, the reason still holds. It is not known any more once the shard is no longer
+		// this member's to look at.
+		if h := g.held[id]; h == nil && time.Since(s.until) < g.LeaseTTL || h != nil && !h.owner.begun.Load() {
 			out[id] = ShardStatus{Stopped: s.reason}
 		}
 	}
@@ -93,10 +99,10 @@ func (g *Group) Run(ctx context.Context) error {
 	if g.Member == "" {
 		g.Member = "m-" + rand.Text()[:12]
 	}
+	g.mu.Lock()
 	if g.LeaseTTL == 0 {
 		g.LeaseTTL = DefaultLeaseTTL
 	}
-	g.mu.Lock()
 	g.held, g.stopped, g.wake = map[string]*holding{}, map[string]stop{}, make(chan struct{}, 1)
 	g.mu.Unlock()
 	defer g.leave(ctx)
@@ -117,6 +123,13 @@ func (g *Group) Run(ctx context.Context) error {
 func (g *Group) turn(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, g.LeaseTTL)
 	defer cancel()
+	if g.rests() {
+		g.giveBack(ctx, g.holdings())
+		if err := g.Store.Leave(ctx, g.Member); err != nil && ctx.Err() == nil {
+			g.Logger.Warn("the group cannot be reached", "error", err)
+		}
+		return
+	}
 	for _, h := range g.holdings() {
 		committed := h.owner.position.Load()
 		stored, err := g.Store.Renew(ctx, h.lease, g.LeaseTTL)
@@ -153,10 +166,9 @@ func (g *Group) turn(ctx context.Context) {
 		share++
 	}
 	held := g.holdings()
-	for len(held) > share {
-		h := held[len(held)-1]
-		held = held[:len(held)-1]
-		g.giveBack(ctx, h)
+	if len(held) > share {
+		g.giveBack(ctx, held[share:])
+		held = held[:share]
 	}
 	// Members begin at different places, so that they rarely ask for the same shard.
 	for i := range n {
@@ -253,23 +265,35 @@ func (g *Group) drop(h *holding) {
 	<-h.done
 }
 
-func (g *Group) giveBack(ctx context.Context, h *holding) {
-	g.drop(h)
-	if err := g.Store.Release(ctx, h.lease); err != nil && ctx.Err() == nil {
-		g.Logger.Warn("a shard could not be given back; its lease will run out", "shard", h.lease.Shard, "error", err)
+// giveBack ends owners, all at once since each may wait for its last call, and frees their shards.
+func (g *Group) giveBack(ctx context.Context, held []*holding) {
+	for _, h := range held {
+		h.cancel()
 	}
+	for _, h := range held {
+		g.drop(h)
+		if err := g.Store.Release(ctx, h.lease); err != nil && ctx.Err() == nil {
+			g.Logger.Warn("a shard could not be given back; its lease will run out", "shard", h.lease.Shard, "error", err)
+		}
+	}
+}
+
+// rests says whether this member has not been able to fold for so long that others had better.
+func (g *Group) rests() bool {
+	if g.Able == nil || g.Able() {
+		g.unable = time.Time{}
+		return false
+	}
+	if g.unable.IsZero() {
+		g.unable = time.Now()
+	}
+	return time.Since(g.unable) >= g.LeaseTTL
 }
 
 func (g *Group) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	held := g.holdings()
-	for _, h := range held {
-		h.cancel()
-	}
-	for _, h := range held {
-		g.giveBack(ctx, h)
-	}
+	g.giveBack(ctx, g.holdings())
 	if err := g.Store.Leave(ctx, g.Member); err != nil {
 		g.Logger.Warn("the group could not be told that this member leaves", "error", err)
 	}

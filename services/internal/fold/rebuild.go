@@ -23,6 +23,14 @@ var errFolded = errors.New("fold: all is folded")
 // Rebuild folds a log from its start up to a sequence, without a store. It is what `baton verify` compares with.
 func Rebuild(ctx context.Context, log Log, m Machine, to uint64) (*Rebuilt, error) {
 	out := &Rebuilt{Fields: map[string][]byte{}}
+	// Nothing comes to say that the log's last messages were erased, so the end is looked for before it is waited for.
+	for ; to > 0; to-- {
+		if _, err := log.TimeAt(ctx, to); err == nil {
+			break
+		} else if !errors.Is(err, ErrErased) {
+			return nil, err
+		}
+	}
 	if to == 0 {
 		return out, nil
 	}

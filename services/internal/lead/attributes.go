@@ -72,7 +72,7 @@ func (l *Lead) put(g *Log, space int, f *event.Field, ev *event.Event, t int64) 
 	declared := g.fields[space][f.Name]
 	value, ok := attribute.Normalise(declared.Declaration, f.Value)
 	switch {
-	case !ok, len(f.Value.Str) > maxValue, a == nil && value.Kind != attribute.None && len(l.attributes[space]) >= maxAttributes:
+	case !ok, len(f.Value.Str) > maxValue, len(f.Name) > maxName, a == nil && value.Kind != attribute.None && len(l.attributes[space]) >= maxAttributes:
 		l.unreadable++
 		return false
 	case value.Kind == attribute.None:

@@ -90,6 +90,7 @@ func (m *Machine) engage(l *Lead, s *standing, f *inForce, in *input, t int64, n
 	s.bind(f, m.log.epoch)
 	m.matched = m.matched[:0]
 	net, carries := int64(0), false
+	recount := f.Reset && (s.open || l.awaits()) // a closing may yet be told of that is before this event
 	for _, i := range f.RulesFor(ev.Type) {
 		r := &f.Rules[i]
 		if ok, _ := r.When.Match(&m.scope); !ok {
@@ -97,7 +98,7 @@ func (m *Machine) engage(l *Lead, s *standing, f *inForce, in *input, t int64, n
 		}
 		got := s.credit(l, f, i, int64(r.Points), int64(r.HalfLife), t)
 		net += got
-		if s.open && f.Reset {
+		if recount {
 			s.remember(credit{r.ID, int64(r.HalfLife), int64(r.Points), t})
 		}
 		m.matched = append(m.matched, i)
@@ -155,7 +156,7 @@ func (s *standing) credit(l *Lead, f *inForce, rule int, points, halfLife, t int
 	return left
 }
 
-// remember keeps what was counted while an episode is open, the newest by time.
+// remember keeps what was counted while an episode or a claim is open, the newest by time.
 func (s *standing) remember(c credit) {
 	if len(s.tail) < maxTail {
 		s.tail = append(s.tail, c)

@@ -3,9 +3,11 @@ package lead
 import (
 	"fmt"
 	"iter"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/leadbaton/baton/api/cloudevent"
 	engagementv1 "github.com/leadbaton/baton/api/gen/baton/engagement/v1"
 	leadv1 "github.com/leadbaton/baton/api/gen/baton/lead/v1"
 	shardv1 "github.com/leadbaton/baton/api/gen/baton/shard/v1"
@@ -80,9 +82,16 @@ func (m *Machine) forward(l *Lead, in *input) {
 	m.watch.identity(in, "passed on", "to the lead that this identity is part of")
 }
 
+// forwardedEvent is the event as it was published; where it counts as history for where it was read, it says so.
 func forwardedEvent(in *input) *shardv1.Inbound_ForwardedEvent {
+	raw := in.raw
+	if in.message.History {
+		if said := cloudevent.Amend(raw, "", true); len(said) <= cloudevent.MaxSize {
+			raw = said
+		}
+	}
 	return &shardv1.Inbound_ForwardedEvent{ForwardedEvent: &shardv1.ForwardedEvent{
-		Event: in.raw, Source: in.source, ArrivedAt: stamp(in.arrived),
+		Event: raw, Source: in.source, ArrivedAt: stamp(in.arrived),
 	}}
 }
 
@@ -162,6 +171,13 @@ func (m *Machine) foldDone(l *Lead, in *input, d *shardv1.ClaimDone) {
 			l.adopt(f, e)
 		}
 	}
+	if !l.awaits() {
+		for _, s := range l.standings {
+			if !s.open {
+				s.tail = nil
+			}
+		}
+	}
 	l.changed = true
 	m.watch.identity(in, "merged", "the history of another identity is complete")
 	m.judgeAll(l, &occasion{in: in, merged: true})
@@ -199,6 +215,9 @@ func (l *Lead) adopt(f *inForce, e *shardv1.Episode) {
 			s.act = nil
 		}
 		s.dropRuleActs(closed)
+		if f.Reset {
+			s.restart(l, f, closed)
+		}
 	}
 	if e.GetOpen() {
 		s.open = true
@@ -207,6 +226,26 @@ func (l *Lead) adopt(f *inForce, e *shardv1.Episode) {
 		s.episode = max(s.episode, e.GetNumber())
 		s.path, s.stage = e.GetPath(), e.GetStage()
 		s.told, s.toldBy = 0, ""
+	}
+}
+
+// restart makes what is dated before an alias's closing count no more: the alias's history, and what this lead had then.
+//
+// Of a rule that gave points before and after the closing, only what the tail has is told apart, and counted again.
+func (s *standing) restart(l *Lead, f *inForce, closed int64) {
+	s.resets, s.reset = true, closed
+	var mixed []string
+	for i := range s.sums {
+		if s.sums[i].first < closed {
+			mixed = append(mixed, s.sums[i].rule)
+		}
+	}
+	s.sums = slices.DeleteFunc(s.sums, func(x ruleSums) bool { return slices.Contains(mixed, x.rule) })
+	s.spends = slices.DeleteFunc(s.spends, func(x spend) bool { return slices.Contains(mixed, x.rule) })
+	for _, c := range s.tail {
+		if i, ok := f.rule[c.rule]; ok && c.time >= closed && slices.Contains(mixed, c.rule) {
+			s.credit(l, f, i, c.points, c.halfLife, c.time)
+		}
 	}
 }
 

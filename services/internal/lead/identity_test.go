@@ -369,3 +369,98 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+// TestWhatAnAliasHasOfAnAdoptedStreamHandsNothingOff: messages that count as history since their stream was adopted count as
+// history for the lead that claims them too.
+func TestWhatAnAliasHasOfAnAdoptedStreamHandsNothingOff(t *testing.T) {
+	for _, claimed := range []string{"before", "after"} {
+		t.Run("claimed "+claimed, func(t *testing.T) {
+			w := newWorld(&watch{})
+			w.enforce(propertyAgreement(t, false))
+			alias := leadkey.FromAnonymous("a-1")
+			publish := func(id, kind string, who map[string]any) {
+				t.Helper()
+				e := published{lead: who, id: id, source: "web", kind: kind, at: now}
+				if _, err := w.publishEvent(e.body(), arrivals); err != nil {
+					t.Fatal(err)
+				}
+			}
+			tie := func() {
+				t.Helper()
+				publish("tie", "page.viewed", map[string]any{"email": "p@acme.example", "company": "Acme", "anonymousId": "a-1"})
+				if err := w.settle(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if claimed == "before" {
+				tie()
+			}
+			publish("old", "form.submitted", map[string]any{"anonymousId": "a-1"})
+			s := w.shard(alias.Shard())
+			s.stream[len(s.stream)-1].History = true
+			if err := w.settle(); err != nil {
+				t.Fatal(err)
+			}
+			if claimed == "after" {
+				tie()
+			}
+			key := leadkey.FromEmail("p@acme.example")
+			if n := w.lead(key).events; n != 2 {
+				t.Errorf("%d events count, want 2", n)
+			}
+			for _, f := range w.watch.facts {
+				if q := f.GetLeadQualified(); q != nil && q.GetAct().GetId() == "old" {
+					t.Errorf("handed off by %s on an act that was history", q.GetPath())
+				}
+			}
+		})
+	}
+}
+
+// TestAnAliasThatWasTurnedDownBringsNoOldPoints: with `again.reset`, engagement from before the closing counts no more, also
+// for the lead that claims the alias afterwards.
+func TestAnAliasThatWasTurnedDownBringsNoOldPoints(t *testing.T) {
+	w := newWorld(&watch{})
+	w.activate(t, propertyAgreement(t, false), 1)
+	publish := func(id, kind string, who map[string]any, at time.Time) leadkey.Key {
+		t.Helper()
+		e := published{lead: who, id: id, source: "web", kind: kind, at: at}
+		key, err := w.publishEvent(e.body(), at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.settle(); err != nil {
+			t.Fatal(err)
+		}
+		return key
+	}
+	crm := map[string]any{"ids": map[string]any{"crm": "7"}, "company": "Acme"}
+	alone := map[string]any{"email": "p@acme.example"}
+	both := map[string]any{"email": "p@acme.example", "company": "Acme", "ids": map[string]any{"crm": "7"}}
+	day := func(n int) time.Time { return now.Add(time.Duration(n) * 24 * time.Hour) }
+	alias := publish("1", "form.submitted", crm, day(0))
+	publish("2", "call.held", alone, day(1)) // the lead's own, before the closing
+	w.move(t, alias, 2, "rejected", true, day(2))
+	publish("3", "call.held", crm, day(3))
+	publish("4", "page.viewed", alone, day(4))
+	key := publish("5", "page.viewed", both, day(5))
+	qualified := 0
+	for _, f := range w.watch.facts {
+		if f.GetLeadQualified() != nil {
+			qualified++
+		}
+	}
+	if qualified != 1 {
+		t.Errorf("qualified %d times, want once, before the closing", qualified)
+	}
+	counts := map[string]uint64{}
+	for _, c := range Explain(w.lead(key), w.log(key), day(5))[0].GetContributions() {
+		counts[c.GetRule()] = c.GetCount()
+	}
+	if counts["demo"] != 0 || counts["for-ever"] != 1 || counts["view"] != 2 {
+		t.Errorf("what counts by rule: %v; want the call of the third day and both views", counts)
+	}
+	if s := w.lead(key).standings[0]; len(s.tail) != 0 {
+		t.Errorf("%d credits are kept though nothing is open", len(s.tail))
+	}
+}

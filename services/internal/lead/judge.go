@@ -204,7 +204,7 @@ func (m *Machine) qualify(l *Lead, s *standing, f *inForce, o *occasion, v *verd
 		Path: p.ID, Urgent: p.Urgent,
 		Act:           v.act.proto(),
 		Score:         sc.proto(f),
-		Profile:       l.profile(),
+		Profile:       l.profile(maxProfile),
 		Contributions: sc.contributions(),
 		NoConsent:     s.consent,
 		Stage:         s.stage,

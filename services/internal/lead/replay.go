@@ -24,7 +24,11 @@ type Story struct {
 // Filters are the subjects of the messages that Replay needs of a lead: those of its bucket, and of what holds for all
 // leads of its shard. They are read together, in the order of the shard's stream.
 func Filters(key leadkey.Key) []string {
-	return []string{subject.LeadFilter(key), subject.InboundAll(subject.Router[1:], key.Shard())}
+	bucket, all := subject.LeadFilter(key), subject.InboundAll(subject.Router[1:], key.Shard())
+	if e, ok := subject.ParseEngagement(all); ok && e.Holds(key) {
+		return []string{bucket} // NATS refuses filters that overlap
+	}
+	return []string{bucket, all}
 }
 
 // Replay folds one lead from the messages that Filters name, up to those that arrived at an instant, and ignores the

@@ -22,6 +22,8 @@ const (
 	maxAttributes = 256
 	// maxValue is the greatest length of a value in bytes; a longer one cannot be read.
 	maxValue = 4096
+	// maxName is the greatest length of an attribute's name in bytes; what has a longer one cannot be read.
+	maxName = 256
 )
 
 // Lead is the state of one lead key.
@@ -104,15 +106,15 @@ type standing struct {
 	loaded bool
 	// byRule are the newest acts that matched rules which paths rest on, by rule.
 	byRule []ruleAct
-	// tail is what was counted since the newest episode opened, newest last, for an agreement that resets: when it
-	// closes, what is dated after the closing is counted again.
+	// tail is what was counted since the newest episode or a claim opened, newest last, for an agreement that resets: when
+	// the episode closes, or an alias's did, what is dated after the closing is counted again.
 	tail []credit
 
 	// epoch is that of the agreement which sums were bound to. Not stored.
 	epoch uint64
 }
 
-// maxTail bounds the tail. Only what is dated after the closing and arrives before it is needed of it.
+// maxTail bounds the tail. Only what is dated after the closing and arrives before word of it is needed.
 const maxTail = 64
 
 type ruleAct struct {

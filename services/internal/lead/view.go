@@ -1,6 +1,7 @@
 package lead
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -59,7 +60,7 @@ func View(l *Lead, g *Log, at time.Time) *leadv1.Lead {
 	for _, r := range l.readings(g, t) {
 		v.Standings = append(v.Standings, r.standing(l, t))
 	}
-	v.Profile = l.profile()
+	v.Profile = l.profile(math.MaxInt)
 	for _, c := range l.claims {
 		if !c.open {
 			v.Aliases = append(v.Aliases, c.alias)
@@ -178,13 +179,24 @@ func decimal(thousandths int64) string {
 	return strconv.FormatFloat(points(thousandths), 'f', -1, 64)
 }
 
-// profile returns what is known of the lead and its account, as texts.
-func (l *Lead) profile() *leadv1.Profile {
+// Bounds of the profile in a fact, in bytes. A fact that is greater than what NATS takes (1 MiB) would never leave.
+const (
+	maxProfile = 512 << 10 // has room for every short value
+	maxShort   = 256       // of a value that is told before the longer ones
+)
+
+// profile returns what is known of the lead and its account, as texts: the short values, then the others while there is room.
+func (l *Lead) profile(room int) *leadv1.Profile {
 	var maps [spaces]map[string]string
-	for space := range l.attributes {
-		for i := range l.attributes[space] {
-			a := &l.attributes[space][i]
-			if v := a.value.String(); v != "" {
+	for _, short := range [...]bool{true, false} {
+		for space := range l.attributes {
+			for i := range l.attributes[space] {
+				a := &l.attributes[space][i]
+				v := a.value.String()
+				if v == "" || short != (len(v) <= maxShort) || room < len(a.name)+len(v) {
+					continue
+				}
+				room -= len(a.name) + len(v)
 				if maps[space] == nil {
 					maps[space] = map[string]string{}
 				}

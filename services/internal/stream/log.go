@@ -110,7 +110,9 @@ func (l *Log) Adopt(ctx context.Context, after, history uint64, now time.Time) e
 	if cfg.Metadata == nil {
 		cfg.Metadata = map[string]string{}
 	}
-	b, err := json.Marshal(append(in[1:], incarnation{after, now.UnixNano(), history}))
+	// Origins ascend with incarnations, also where the clock that names them does not.
+	id := max(now.UnixNano(), in[len(in)-1].Incarnation+1)
+	b, err := json.Marshal(append(in[1:], incarnation{after, id, history}))
 	if err != nil {
 		return err
 	}
@@ -186,7 +188,10 @@ func (l *Log) read(ctx context.Context, after uint64, filters []string, fn func(
 	reading, cancel := context.WithCancelCause(ctx) // ended by the handler, maybe before its consumer's creation is answered
 	defer cancel(nil)
 	reconnected := l.c.nextReconnect()
-	s, err := l.c.js.Stream(ctx, l.name)
+	// A reader with a deadline far away does not wait that long for an answer that was lost with a connection.
+	asking, answered := context.WithTimeout(ctx, answerWait)
+	defer answered()
+	s, err := l.c.js.Stream(asking, l.name)
 	if err != nil {
 		return l.explain(err)
 	}
@@ -194,7 +199,7 @@ func (l *Log) read(ctx context.Context, after uint64, filters []string, fn func(
 	if err != nil {
 		return err
 	}
-	r := &reader{fn: fn, in: in, cancel: cancel, nc: l.c.nc}
+	r := &reader{fn: fn, in: in, cancel: cancel, nc: l.c.nc, idle: make(chan uint64, 1)}
 	r.alive.Store(true)
 	inbox := l.c.nc.NewInbox()
 	sub, err := l.c.nc.Subscribe(inbox, r.handle)
@@ -211,7 +216,7 @@ func (l *Log) read(ctx context.Context, after uint64, filters []string, fn func(
 	if err := sub.SetPendingLimits(-1, -1); err != nil { // flow control bounds it
 		return err
 	}
-	cons, err := l.c.js.CreatePushConsumer(ctx, l.name, jetstream.ConsumerConfig{
+	cons, err := l.c.js.CreatePushConsumer(asking, l.name, jetstream.ConsumerConfig{
 		DeliverSubject: inbox, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
 		FilterSubjects: filters, AckPolicy: jetstream.AckNonePolicy, MaxDeliver: 1, FlowControl: true, IdleHeartbeat: heartbeat,
 		MemoryStorage: true, Replicas: 1, InactiveThreshold: 5 * time.Minute,
@@ -238,6 +243,17 @@ func (l *Log) read(ctx context.Context, after uint64, filters []string, fn func(
 			return context.Cause(reading)
 		case <-reconnected:
 			return errors.New("stream: reconnected: the stream is checked again")
+		case last := <-r.idle:
+			// What was to come may have been erased after the message before it was sent.
+			if len(filters) == 0 {
+				continue
+			}
+			info, told := context.WithTimeout(ctx, answerWait)
+			i, err := cons.Info(info)
+			told()
+			if err == nil && i.NumPending == 0 && i.Delivered.Consumer == last {
+				return errScanned
+			}
 		case <-watch.C:
 			if !r.alive.Swap(false) && !r.busy.Load() {
 				return fmt.Errorf("stream %s: the server has sent nothing for %s", l.name, 3*heartbeat)
@@ -254,7 +270,8 @@ type reader struct {
 	cancel context.CancelCauseFunc
 	mu     sync.Mutex // held while a message is handled
 	ended  bool
-	last   uint64 // of the consumer's own sequence
+	last   uint64      // of the consumer's own sequence
+	idle   chan uint64 // last, when the server says that it has nothing to send
 	alive  atomic.Bool
 	busy   atomic.Bool
 }
@@ -303,6 +320,11 @@ func (r *reader) control(m *nats.Msg) {
 	}
 	if s := m.Header.Get("Nats-Last-Consumer"); s != "" && s != strconv.FormatUint(r.last, 10) {
 		r.end(fmt.Errorf("stream: the server sent %s messages, of which %d came", s, r.last))
+		return
+	}
+	select {
+	case r.idle <- r.last:
+	default:
 	}
 }
 

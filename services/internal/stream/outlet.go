@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
@@ -183,12 +184,17 @@ func (o *Outlet) publishSeq(ctx context.Context, records []fold.Record, guard fu
 	return o.c.store(ctx, msgs)
 }
 
+// answerWait is how long the server has to say what became of a message: an answer that was lost with a connection never comes.
+const answerWait = 5 * time.Second
+
 // store publishes messages of one stream as one atom and returns the last one's sequence.
 func (c *Conn) store(ctx context.Context, msgs []*nats.Msg) (uint64, error) {
 	if len(msgs) > 1 {
 		ack, err := natsbatch.Publish(ctx, c.nc, msgs)
 		return ack.Sequence, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, answerWait)
+	defer cancel()
 	m, err := c.nc.RequestMsgWithContext(ctx, msgs[0])
 	if err != nil {
 		return 0, err

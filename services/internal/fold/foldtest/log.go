@@ -15,6 +15,7 @@ type Log struct {
 	created int64
 	msgs    []fold.Message
 	grown   chan struct{}
+	erased  map[uint64]bool
 	// Break, if set, is asked before each message is read; an error interrupts reading there.
 	Break func(sequence uint64) error
 }
@@ -40,6 +41,16 @@ func (l *Log) Recreate(created int64) {
 	l.created, l.msgs = created, nil
 }
 
+// Erase erases a message: its sequence stays unused.
+func (l *Log) Erase(sequence uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.erased == nil {
+		l.erased = map[uint64]bool{}
+	}
+	l.erased[sequence] = true
+}
+
 // Truncate restores an older copy of the log, with its first n messages.
 func (l *Log) Truncate(n int) {
 	l.mu.Lock()
@@ -58,7 +69,7 @@ func (l *Log) Info(context.Context) (fold.LogInfo, error) {
 func (l *Log) TimeAt(_ context.Context, n uint64) (int64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if n == 0 || n > uint64(len(l.msgs)) {
+	if n == 0 || n > uint64(len(l.msgs)) || l.erased[n] {
 		return 0, fold.ErrErased
 	}
 	return l.msgs[n-1].Time, nil
@@ -70,6 +81,9 @@ func (l *Log) Read(ctx context.Context, after uint64, fn func(fold.Message)) err
 		l.mu.Lock()
 		grown := l.grown
 		var m fold.Message
+		for l.erased[at+1] {
+			at++
+		}
 		ok := at < uint64(len(l.msgs))
 		if ok {
 			m = l.msgs[at]

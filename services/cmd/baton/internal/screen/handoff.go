@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	handoffv1 "github.com/leadbaton/baton/api/gen/baton/handoff/v1"
@@ -23,13 +24,21 @@ func (p *Page) Handoffs(r *handoffv1.ListResponse) {
 	t.head("HANDOFF", "STATE", "REP", "LEAD", "SCORE", "PATH", "OPENED", "DEADLINE", "TOLD")
 	for _, h := range r.GetHandoffs() {
 		q := h.GetQualified()
-		t.row(h.GetId(), cell{p.state(h), stateStyle(h)}, repText(h), name(q.GetProfile(), h.GetLeadKey()), whole(q.GetScore().GetTotal()),
+		t.row(h.GetId(), cell{p.state(h), stateStyle(h)}, repText(h), name(q.GetProfile(), h.GetLeadKey()), scoreOf(q),
 			pathText(h), p.Ago(h.GetOpenedAt()), p.deadline(h), p.told(h))
 	}
 	t.flush()
 	if n := uint64(len(r.GetHandoffs())); r.GetTotal() > n {
 		p.line("%s", p.dress(dim, Grouped(n)+" of "+Count(r.GetTotal(), "handoff", "handoffs")+"; more with --limit"))
 	}
+}
+
+// scoreOf is the score that qualified a lead; nothing where that is no longer kept, as with a handoff that ended.
+func scoreOf(q *leadv1.LeadQualified) string {
+	if q.GetScore() == nil {
+		return ""
+	}
+	return whole(q.GetScore().GetTotal())
 }
 
 // Handoff writes one handoff on a line, as after an answer.
@@ -108,7 +117,8 @@ func latency(h *handoffv1.Handoff, at *timestamppb.Timestamp) string {
 	}
 	of := "the lead was complete"
 	switch act := h.GetQualified().GetAct(); {
-	case act == nil:
+	case act == nil: // a handoff that ended is kept without it
+		of = "its window began"
 	case from.AsTime().Equal(act.GetTime().AsTime()):
 		of = "the act"
 	case from.AsTime().Equal(act.GetArrivedAt().AsTime()):
@@ -125,6 +135,11 @@ func moneyText(m *handoffv1.Money) string {
 // Story writes a handoff with all that happened to it.
 func (p *Page) Story(r *handoffv1.GetResponse) {
 	h := r.GetHandoff()
+	if h.GetQualified() == nil {
+		// A handoff that ended is kept without what qualified its lead; the ledger has it.
+		h = proto.CloneOf(h)
+		h.Qualified = qualifiedBy(r.GetFacts())
+	}
 	q := h.GetQualified()
 	p.Title(h.GetId() + "  " + p.state(h))
 	t := p.table("  ")
@@ -134,7 +149,11 @@ func (p *Page) Story(r *handoffv1.GetResponse) {
 	if h.GetJoined() > 0 {
 		t.row("joined by", Count(uint64(h.GetJoined()), "further qualification", "further qualifications"))
 	}
-	t.row("agreement", h.GetAgreement()+" v"+strconv.FormatUint(uint64(h.GetAgreementVersion()), 10)+", stage "+q.GetStage())
+	agreement := h.GetAgreement() + " v" + strconv.FormatUint(uint64(h.GetAgreementVersion()), 10)
+	if q.GetStage() != "" {
+		agreement += ", stage " + q.GetStage()
+	}
+	t.row("agreement", agreement)
 	t.flush()
 	p.gap()
 	p.Title("What happened")
@@ -175,11 +194,15 @@ func (p *Page) deadlineText(h *handoffv1.Handoff) string {
 func (p *Page) about(t *table, h *handoffv1.Handoff) {
 	q := h.GetQualified()
 	t.row("lead", cell{join(name(q.GetProfile(), h.GetLeadKey()), person(q.GetProfile())), bold})
-	score := scoreText(q.GetScore()) + ", path " + h.GetPath()
+	path := "path " + h.GetPath()
 	if h.GetUrgent() {
-		score += ", urgent"
+		path += ", urgent"
 	}
-	t.row("score", score)
+	if q == nil {
+		t.row("passed by", path)
+		return
+	}
+	t.row("score", scoreText(q.GetScore())+", "+path)
 	t.row("why", why(q.GetContributions()))
 	if q.GetAct() != nil {
 		t.row("act", p.act(q))
@@ -188,6 +211,16 @@ func (p *Page) about(t *table, h *handoffv1.Handoff) {
 	if len(q.GetNoConsent()) > 0 {
 		t.row("not by", cell{strings.Join(q.GetNoConsent(), ", ") + ": no consent", bad})
 	}
+}
+
+// qualifiedBy returns what a handoff was opened with; nil if its facts do not say.
+func qualifiedBy(facts []*handoffv1.Fact) *leadv1.LeadQualified {
+	for _, f := range facts {
+		if q := f.GetHandoffOpened().GetQualified().GetLeadQualified(); q != nil {
+			return q
+		}
+	}
+	return nil
 }
 
 // shownReasons is how many lines of an explanation stand in a summary.

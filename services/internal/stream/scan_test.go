@@ -1,0 +1,91 @@
+package stream_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/leadbaton/baton/services/internal/fold"
+	"github.com/leadbaton/baton/services/internal/stream"
+)
+
+// TestAScanEndsThoughItsLastMessagesAreErased: what the server has not sent yet when it is erased never comes.
+func TestAScanEndsThoughItsLastMessagesAreErased(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	c, err := stream.Connect(ctx, onEmbedded(t).options())
+	must(t, err)
+	t.Cleanup(c.Close)
+	must(t, c.EnsureStreams(ctx))
+	last := uint64(0)
+	for range 10 { // more than the server sends before it is told to go on
+		es := entries("baton.handoffs.a", 20)
+		for i := range es {
+			es[i].Data = make([]byte, 32<<10)
+		}
+		last, err = c.Append(ctx, "HANDOFFS", last, es)
+		must(t, err)
+	}
+	js, err := jetstream.New(c.NATS())
+	must(t, err)
+	s, err := js.Stream(ctx, "HANDOFFS")
+	must(t, err)
+	n := uint64(0)
+	err = c.Log("HANDOFFS").Scan(ctx, []string{"baton.handoffs.a"}, func(m fold.Message) bool {
+		if n++; n > 1 {
+			return true
+		}
+		sent := stalled(ctx, t, s)
+		if sent >= last {
+			t.Errorf("the server sent all %d messages at once: the test is too small", sent)
+		}
+		must(t, s.Purge(ctx, jetstream.WithPurgeSubject("baton.handoffs.a"), jetstream.WithPurgeKeep(0)))
+		return true
+	})
+	if err != nil || n == 0 {
+		t.Errorf("%d messages, and then %v", n, err)
+	}
+}
+
+// stalled waits until the only consumer of a stream is sent no more, and returns how many messages it was sent.
+func stalled(ctx context.Context, t *testing.T, s jetstream.Stream) uint64 {
+	t.Helper()
+	for before := uint64(0); ; {
+		list := s.ListConsumers(ctx)
+		now := uint64(0)
+		for i := range list.Info() {
+			now = i.Delivered.Consumer
+		}
+		must(t, list.Err())
+		if now > 0 && now == before {
+			return now
+		}
+		before = now
+		select {
+		case <-ctx.Done():
+			t.Fatal("the server goes on sending")
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// TestALostAnswerIsAnError: a server that dies before it answers never will, and whoever waits has no deadline of its own.
+func TestALostAnswerIsAnError(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	c, err := stream.Connect(ctx, onEmbedded(t).options())
+	must(t, err)
+	t.Cleanup(c.Close)
+	_, err = c.NATS().Subscribe("silent.*", func(*nats.Msg) {})
+	must(t, err)
+	late := time.AfterFunc(20*time.Second, cancel)
+	defer late.Stop()
+	err = c.Outlet(nil).Once(ctx, []fold.Record{{Guard: fold.Once, Stream: "S", Subject: "silent.1"}})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("publishing one record: %v, want an error that can be tried again", err)
+	}
+}
