@@ -134,6 +134,7 @@ type Publisher struct {
 	opts  PublisherOptions
 	batch *natsbatch.Publisher
 	own   *nats.Conn // to be closed with it
+	order order
 }
 
 // NewPublisher returns a Publisher over nc, which stays the caller's.
@@ -239,9 +240,14 @@ func (p *Publisher) begin(ctx context.Context, body []byte) (f flight) {
 		f.result.Outcome, f.result.Err = Rejected, err
 		return f
 	}
-	if f.pending, err = p.batch.PublishAsync(ctx, msg); err != nil {
-		f.result.Outcome, f.result.Err = Failed, err
+	if err = p.order.before(ctx, &e); err == nil {
+		f.pending, err = p.batch.PublishAsync(ctx, msg)
 	}
+	if err != nil {
+		f.result.Outcome, f.result.Err = Failed, err
+		return f
+	}
+	p.order.sent(&e, f.pending)
 	return f
 }
 

@@ -70,6 +70,12 @@ func (s *leadService) Timeline(ctx context.Context, r *leadv1.TimelineRequest) (
 	return &leadv1.TimelineResponse{Entries: entries[max(0, len(entries)-limit):]}, nil
 }
 
+// The instants that Unix nanoseconds hold, on the safe side.
+var (
+	firstInstant = time.Unix(0, 0)
+	lastInstant  = time.Date(2261, time.January, 1, 0, 0, 0, 0, time.UTC)
+)
+
 // maxAliases bounds how far an alias is followed to the lead that it is part of.
 const maxAliases = 9
 
@@ -81,8 +87,8 @@ func (s *leadService) find(ctx context.Context, name string, at *timestamppb.Tim
 	}
 	instant, past := s.o.Now(), false
 	if at != nil {
-		if err := at.CheckValid(); err != nil {
-			return nil, status.Error(codes.InvalidArgument, "`at` is not a time")
+		if t := at.AsTime(); at.CheckValid() != nil || t.Before(firstInstant) || t.After(lastInstant) {
+			return nil, status.Error(codes.InvalidArgument, "`at` is not a time between 1970 and 2261")
 		}
 		past = at.AsTime().Before(instant)
 		instant = at.AsTime()

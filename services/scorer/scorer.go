@@ -37,6 +37,7 @@ type Scorer struct {
 	o     Options
 	group *fold.Group
 	ready atomic.Bool
+	unfit atomic.Pointer[fold.UnfitError] // of the store, since it was set up otherwise under way
 }
 
 // New returns a scorer that does nothing yet.
@@ -73,7 +74,42 @@ func (s *Scorer) Run(ctx context.Context) error {
 	}
 	s.ready.Store(true)
 	defer s.ready.Store(false)
+	watched := make(chan struct{})
+	watching, stop := context.WithCancel(ctx)
+	go func() {
+		defer close(watched)
+		s.watchStore(watching)
+	}()
+	defer func() {
+		stop()
+		<-watched
+	}()
 	return s.group.Run(ctx)
+}
+
+// storeWatch is how often the store's set-up is looked at again.
+const storeWatch = 30 * time.Second
+
+// watchStore says so if the store is set up under way in a manner that may lose scores. The scorer goes on: what is lost is
+// folded again, but slowly, and an operator has to know.
+func (s *Scorer) watchStore(ctx context.Context) {
+	tick := time.NewTicker(storeWatch)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		var unfit *fold.UnfitError
+		if err := s.o.Store.Check(ctx); err != nil && !errors.As(err, &unfit) {
+			continue // unreachable: that shows elsewhere
+		}
+		if unfit != nil {
+			s.o.Logger.Error("the store may lose scores", "reason", unfit.Reason)
+		}
+		s.unfit.Store(unfit)
+	}
 }
 
 // storeWait is how long the store may be unreachable at the start.
@@ -109,6 +145,8 @@ func (s *Scorer) Ready() error {
 		return errors.New("the scorer is starting or stopping")
 	case !s.o.Stream.Connected():
 		return errors.New("NATS cannot be reached")
+	case s.unfit.Load() != nil:
+		return s.unfit.Load()
 	}
 	return s.group.Healthy()
 }

@@ -363,6 +363,11 @@ func TestBadInput(t *testing.T) {
 	if _, err := b.leads.Get(b.ctx, &leadv1.GetRequest{Lead: "x@y.example"}); status.Code(err) != codes.NotFound {
 		t.Errorf("something counted: %v", err)
 	}
+	for _, at := range []*timestamppb.Timestamp{{Seconds: 1 << 40}, {Seconds: -62135596800}, {Nanos: -1}} {
+		if _, err := b.leads.Get(b.ctx, &leadv1.GetRequest{Lead: "x@y.example", At: at}); status.Code(err) != codes.InvalidArgument {
+			t.Errorf("Get at %v: %v", at, err)
+		}
+	}
 	for _, name := range []string{"", "nonsense", "x@y.example x"} {
 		if _, err := b.leads.Get(b.ctx, &leadv1.GetRequest{Lead: name}); status.Code(err) != codes.InvalidArgument && status.Code(err) != codes.NotFound {
 			t.Errorf("Get(%q): %v", name, err)

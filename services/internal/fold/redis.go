@@ -5,11 +5,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -33,8 +35,20 @@ type RedisOptions struct {
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
+// clientLog takes what the client library would write to the standard error output: every failure reaches a caller anyhow,
+// who logs it with its shard.
+type clientLog struct{}
+
+// Printf implements the library's logger.
+func (clientLog) Printf(ctx context.Context, format string, v ...any) {
+	slog.DebugContext(ctx, fmt.Sprintf(format, v...), "library", "go-redis")
+}
+
+var quietClient = sync.OnceFunc(func() { redis.SetLogger(clientLog{}) })
+
 // OpenRedis returns a Store. It does not connect yet: Check does.
 func OpenRedis(o RedisOptions) (*Redis, error) {
+	quietClient()
 	if o.Dial != nil {
 		rdb := redis.NewClient(&redis.Options{
 			Addr: "embedded", Dialer: o.Dial, MaxRetries: -1, PoolSize: 24,
