@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -154,6 +155,32 @@ func NATS(t testing.TB) *Process {
 	}
 	p.start(t)
 	return p
+}
+
+// NATSCluster starts a cluster of three nats-servers like NATS. JetStream answers when it has elected its leader.
+func NATSCluster(t testing.TB) []*Process {
+	t.Helper()
+	var routes []string
+	var route, client [3]int
+	for i := range 3 {
+		route[i], client[i] = FreePort(t), FreePort(t)
+		routes = append(routes, fmt.Sprintf("\"nats://127.0.0.1:%d\"", route[i]))
+	}
+	bin := find(t, "BATON_TEST_NATS_SERVER", "`make .bin/nats-server` builds it", "nats-server")
+	var out []*Process
+	for i := range 3 {
+		dir := t.TempDir()
+		conf := filepath.Join(dir, "nats.conf")
+		text := fmt.Sprintf("server_name: n%d\nlisten: 127.0.0.1:%d\njetstream { store_dir: %q, sync_interval: always }\n"+
+			"cluster { name: test, listen: 127.0.0.1:%d, routes: [%s] }\n", i, client[i], filepath.Join(dir, "js"), route[i], strings.Join(routes, ", "))
+		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p := &Process{bin: bin, args: []string{"-c", conf}, Addr: "127.0.0.1:" + strconv.Itoa(client[i]), Port: client[i], Dir: dir}
+		p.start(t)
+		out = append(out, p)
+	}
+	return out
 }
 
 // URL is the server's address for NATS clients.

@@ -194,10 +194,14 @@ func (c *Conn) ensureStream(ctx context.Context, name, filter string) error {
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			s, err = c.js.CreateStream(ctx, jetstream.StreamConfig{
 				Name: name, Subjects: []string{filter}, Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy,
-				Duplicates: duplicates, AllowAtomicPublish: true, AllowDirect: true, DenyPurge: false,
+				Duplicates: duplicates, AllowAtomicPublish: true, AllowDirect: true, Replicas: c.replicas(),
 			})
 			if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) && attempt < 5 {
 				continue // another service was faster
+			}
+			if e := (*jetstream.APIError)(nil); errors.As(err, &e) && e.ErrorCode == noSuitablePeers {
+				return fmt.Errorf("stream %s: the NATS cluster has fewer than %d servers with JetStream that are up: start them, or create the stream "+
+					"with fewer replicas yourself (`nats stream add`): %w", name, clusterReplicas, err)
 			}
 		}
 		if err != nil {
@@ -205,6 +209,19 @@ func (c *Conn) ensureStream(ctx context.Context, name, filter string) error {
 		}
 		return checkStream(s.CachedInfo().Config)
 	}
+}
+
+// clusterReplicas is how many servers of a cluster keep each stream that Baton creates: one may be lost for good.
+const clusterReplicas = 3
+
+// noSuitablePeers is the server's code for too few servers to keep a stream.
+const noSuitablePeers = 10005
+
+func (c *Conn) replicas() int {
+	if c.nc.ConnectedClusterName() == "" {
+		return 1
+	}
+	return clusterReplicas
 }
 
 // checkStream refuses a stream that may lose messages or lacks what Baton writes with.

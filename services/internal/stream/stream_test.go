@@ -291,6 +291,51 @@ func suite(t *testing.T, on func(*testing.T) server) {
 	})
 }
 
+// TestCluster: every stream has three copies, and what was acknowledged is there after a server is lost.
+func TestCluster(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	nodes := servertest.NATSCluster(t)
+	urls := nodes[0].URL() + "," + nodes[1].URL() + "," + nodes[2].URL()
+	c, err := stream.Connect(ctx, stream.Options{URL: urls, Wait: time.Minute, Logger: quiet})
+	must(t, err)
+	defer c.Close()
+	again := time.NewTicker(200 * time.Millisecond)
+	defer again.Stop()
+	for err = c.EnsureStreams(ctx); err != nil && ctx.Err() == nil; err = c.EnsureStreams(ctx) {
+		<-again.C // until all three have found each other
+	}
+	must(t, err)
+	js, err := jetstream.New(c.NATS())
+	must(t, err)
+	for _, name := range []string{"ENGAGEMENT_0", "LEADS", "HANDOFFS", "REJECTED"} {
+		s, err := js.Stream(ctx, name)
+		must(t, err)
+		if n := s.CachedInfo().Config.Replicas; n != 3 {
+			t.Errorf("stream %s has %d replicas", name, n)
+		}
+	}
+	records := make([]fold.Record, 300)
+	for i := range records {
+		records[i] = fold.Record{Sequence: uint64(i), Guard: fold.Once, Stream: "LEADS", Subject: fmt.Sprintf("baton.leads.0.k.%d", i), Data: fmt.Appendf(nil, "fact %d", i)}
+	}
+	outlet := c.Outlet(nil)
+	must(t, outlet.Once(ctx, records[:200]))
+	nodes[0].Kill()
+	for err = outlet.Once(ctx, records); err != nil && ctx.Err() == nil; err = outlet.Once(ctx, records) {
+		<-again.C // as the outbox does, while a new leader is elected
+	}
+	must(t, err)
+	n := 0
+	for err = errors.New("not read yet"); err != nil && ctx.Err() == nil; <-again.C {
+		n = 0
+		err = c.Log("LEADS").Scan(ctx, []string{"baton.leads.>"}, func(fold.Message) bool { n++; return true })
+	}
+	if err != nil || n != 300 {
+		t.Errorf("%d facts after the loss of a server, %v; want 300", n, err)
+	}
+}
+
 func TestUnreachable(t *testing.T) {
 	url := fmt.Sprintf("nats://me:secret@127.0.0.1:%d", servertest.FreePort(t))
 	_, err := stream.Connect(context.Background(), stream.Options{URL: url, Wait: time.Millisecond, Logger: quiet})
