@@ -293,7 +293,7 @@ func suite(t *testing.T, on func(*testing.T) server) {
 
 // TestCluster: every stream has three copies, and what was acknowledged is there after a server is lost.
 func TestCluster(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	nodes := servertest.NATSCluster(t)
 	urls := nodes[0].URL() + "," + nodes[1].URL() + "," + nodes[2].URL()
@@ -303,6 +303,7 @@ func TestCluster(t *testing.T) {
 	again := time.NewTicker(200 * time.Millisecond)
 	defer again.Stop()
 	for err = c.EnsureStreams(ctx); err != nil && ctx.Err() == nil; err = c.EnsureStreams(ctx) {
+		t.Logf("creating the streams: %v", err)
 		<-again.C // until all three have found each other
 	}
 	must(t, err)
@@ -320,9 +321,14 @@ func TestCluster(t *testing.T) {
 		records[i] = fold.Record{Sequence: uint64(i), Guard: fold.Once, Stream: "LEADS", Subject: fmt.Sprintf("baton.leads.0.k.%d", i), Data: fmt.Appendf(nil, "fact %d", i)}
 	}
 	outlet := c.Outlet(nil)
-	must(t, outlet.Once(ctx, records[:200]))
+	for err = outlet.Once(ctx, records[:200]); err != nil && ctx.Err() == nil; err = outlet.Once(ctx, records[:200]) {
+		t.Logf("publishing while the cluster settles: %v", err)
+		<-again.C
+	}
+	must(t, err)
 	nodes[0].Kill()
 	for err = outlet.Once(ctx, records); err != nil && ctx.Err() == nil; err = outlet.Once(ctx, records) {
+		t.Logf("publishing after the loss: %v", err)
 		<-again.C // as the outbox does, while a new leader is elected
 	}
 	must(t, err)
