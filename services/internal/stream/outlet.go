@@ -189,12 +189,12 @@ const answerWait = 5 * time.Second
 
 // store publishes messages of one stream as one atom and returns the last one's sequence.
 func (c *Conn) store(ctx context.Context, msgs []*nats.Msg) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWait)
+	defer cancel()
 	if len(msgs) > 1 {
 		ack, err := natsbatch.Publish(ctx, c.nc, msgs)
 		return ack.Sequence, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerWait)
-	defer cancel()
 	m, err := c.nc.RequestMsgWithContext(ctx, msgs[0])
 	if err != nil {
 		return 0, err
