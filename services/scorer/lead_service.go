@@ -210,6 +210,7 @@ func (s *leadService) List(ctx context.Context, r *leadv1.ListRequest) (*leadv1.
 		score float64
 	}
 	var hits []hit
+	logs := map[string]*lead.Log{} // by shard
 	now := s.o.Now()
 	for _, shard := range subject.Shards {
 		m := lead.New(shard)
@@ -217,6 +218,7 @@ func (s *leadService) List(ctx context.Context, r *leadv1.ListRequest) (*leadv1.
 		if err != nil {
 			return nil, err
 		}
+		logs[shard] = g.(*lead.Log)
 		var bad error
 		err = s.o.Store.Scan(ctx, shard, func(field string, value []byte) bool {
 			if field == "" || strings.Contains(field, "/") {
@@ -231,7 +233,7 @@ func (s *leadService) List(ctx context.Context, r *leadv1.ListRequest) (*leadv1.
 			if l.Claimant() != "" {
 				return true
 			}
-			if score, ok := matches(lead.View(l, g.(*lead.Log), now), r); ok {
+			if score, ok := matches(lead.View(l, logs[shard], now), r); ok {
 				hits = append(hits, hit{leadkey.Key(field), score})
 			}
 			return ctx.Err() == nil
@@ -248,11 +250,11 @@ func (s *leadService) List(ctx context.Context, r *leadv1.ListRequest) (*leadv1.
 	hits = slices.CompactFunc(hits, func(a, b hit) bool { return a.key == b.key })
 	out := &leadv1.ListResponse{Total: uint64(len(hits))}
 	for _, h := range hits[:min(limit, len(hits))] {
-		l, g, err := s.load(ctx, h.key)
+		l, err := s.loadState(ctx, lead.New(h.key.Shard()), h.key.Shard(), string(h.key))
 		if err != nil {
 			return nil, err
 		}
-		out.Leads = append(out.Leads, lead.View(l, g, now))
+		out.Leads = append(out.Leads, lead.View(l.(*lead.Lead), logs[h.key.Shard()], now))
 	}
 	return out, nil
 }

@@ -51,7 +51,11 @@ func (s *Scorer) shard(ctx context.Context, id, owner string) (*shardv1.Shard, e
 	}
 	if out.GetStopped() == "" { // another member may have stopped it: the cause is there to be seen
 		var stop *fold.StopError
-		if err := fold.CheckPosition(ctx, s.log(id), head.Position); errors.As(err, &stop) {
+		err := fold.CheckPosition(ctx, s.log(id), head.Position)
+		if err != nil && !errors.As(err, &stop) {
+			return nil, err
+		}
+		if stop != nil {
 			out.Stopped = stop.Reason
 		}
 	}
@@ -101,25 +105,18 @@ func (s *shardService) Adopt(ctx context.Context, r *shardv1.AdoptRequest) (*sha
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	var stop *fold.StopError
-	if err := fold.CheckPosition(ctx, s.log(id), head.Position); err != nil && !errors.As(err, &stop) {
+	sh, err := s.shard(ctx, id, "")
+	if err != nil {
 		return nil, unavailable(err)
 	}
-	if stop == nil && (r.GetMode() == shardv1.AdoptRequest_MODE_KEEP || s.group.Status()[id].Stopped == "") {
-		sh, err := s.shard(ctx, id, "")
-		if err != nil {
-			return nil, unavailable(err)
-		}
-		if sh.GetStopped() == "" {
-			return nil, status.Errorf(codes.FailedPrecondition, "shard %s does not stand still: there is nothing to adopt", id)
-		}
+	if sh.GetStopped() == "" {
+		return nil, status.Errorf(codes.FailedPrecondition, "shard %s does not stand still: there is nothing to adopt", id)
 	}
 	if err := s.adopt(ctx, id, head.Position, r.GetMode()); err != nil {
 		return nil, unavailable(err)
 	}
 	s.o.Logger.Warn("a shard was adopted by an operator", "shard", id, "mode", r.GetMode().String(), "request", r.GetRequestId())
-	sh, err := s.shard(ctx, id, "")
-	if err != nil {
+	if sh, err = s.shard(ctx, id, ""); err != nil {
 		return nil, unavailable(err)
 	}
 	sh.Stopped = ""

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -73,19 +74,23 @@ func (n *NATS) Stop() {
 }
 
 // lastError keeps what the server said last before it failed; its ordinary log would drown ours.
-type lastError struct{ ch atomicText }
+type lastError struct{ said atomic.Pointer[string] }
 
 func (l *lastError) Noticef(string, ...any) {}
 func (l *lastError) Warnf(string, ...any)   {}
 func (l *lastError) Debugf(string, ...any)  {}
 func (l *lastError) Tracef(string, ...any)  {}
 
-func (l *lastError) Errorf(format string, v ...any) { l.ch.set(fmt.Sprintf(format, v...)) }
-func (l *lastError) Fatalf(format string, v ...any) { l.ch.set(fmt.Sprintf(format, v...)) }
+func (l *lastError) Errorf(format string, v ...any) {
+	s := strings.TrimSpace(fmt.Sprintf(format, v...))
+	l.said.Store(&s)
+}
+
+func (l *lastError) Fatalf(format string, v ...any) { l.Errorf(format, v...) }
 
 func (l *lastError) text() string {
-	if s := l.ch.get(); s != "" {
-		return strings.TrimSpace(s)
+	if s := l.said.Load(); s != nil && *s != "" {
+		return *s
 	}
 	return "no reason given"
 }

@@ -3,7 +3,6 @@ package fold
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -112,22 +111,11 @@ func (o *owner) read(ctx context.Context, at Position) error {
 			return ctx.Err()
 		}
 		o.Logger.Warn("reading the shard's stream was interrupted", "shard", o.ID, "sequence", at.Sequence, "error", err)
-		for {
-			if err := backoff.wait(ctx); err != nil {
-				return err
-			}
-			check := at
-			if check.Sequence == 0 {
-				check.Time = 0
-			}
-			err := CheckPosition(ctx, o.Log, check)
-			if stop := (*StopError)(nil); errors.As(err, &stop) {
-				return err
-			}
-			if err == nil {
-				break
-			}
-			o.Logger.Warn("the shard's stream cannot be checked", "shard", o.ID, "error", err)
+		if err := backoff.wait(ctx); err != nil {
+			return err
+		}
+		if err := retry(ctx, o.Logger, "checking the shard's stream", func() error { return CheckPosition(ctx, o.Log, at) }); err != nil {
+			return err
 		}
 	}
 }
@@ -247,7 +235,7 @@ func (o *owner) fetch(ctx context.Context, keys []string) error {
 		fields = make([][]byte, len(keys))
 	} else {
 		var err error
-		if fields, err = retry(ctx, o.Logger, "loading states", func() ([][]byte, error) { return o.Store.Load(ctx, o.ID, keys) }); err != nil {
+		if fields, err = o.load(ctx, keys); err != nil {
 			return err
 		}
 	}
@@ -270,7 +258,7 @@ func (o *owner) fetch(ctx context.Context, keys []string) error {
 	if len(parts) == 0 {
 		return nil
 	}
-	values, err := retry(ctx, o.Logger, "loading states", func() ([][]byte, error) { return o.Store.Load(ctx, o.ID, parts) })
+	values, err := o.load(ctx, parts)
 	if err != nil {
 		return err
 	}
@@ -280,6 +268,15 @@ func (o *owner) fetch(ctx context.Context, keys []string) error {
 		}
 	}
 	return nil
+}
+
+// load reads records of states until the store answers.
+func (o *owner) load(ctx context.Context, fields []string) (values [][]byte, err error) {
+	err = retry(ctx, o.Logger, "loading states", func() error {
+		values, err = o.Store.Load(ctx, o.ID, fields)
+		return err
+	})
+	return values, err
 }
 
 // build takes all that is to be committed; nil if there is nothing.
@@ -334,8 +331,7 @@ func (o *owner) commit(ctx context.Context, commits <-chan *Commit, done chan<- 
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		_, err := retry(ctx, o.Logger, "committing", func() (struct{}, error) { return struct{}{}, o.Store.Commit(ctx, c) })
-		if err != nil {
+		if err := retry(ctx, o.Logger, "committing", func() error { return o.Store.Commit(ctx, c) }); err != nil {
 			return err
 		}
 		done <- nil
@@ -349,7 +345,7 @@ func (o *owner) leave(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if _, err := retry(ctx, o.Logger, "publishing the outbox", func() (struct{}, error) { return struct{}{}, o.publish(ctx, batch) }); err != nil {
+		if err := retry(ctx, o.Logger, "publishing the outbox", func() error { return o.publish(ctx, batch) }); err != nil {
 			return err
 		}
 		o.outbox.leftNow(batch)

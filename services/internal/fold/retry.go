@@ -8,22 +8,22 @@ import (
 )
 
 // retry repeats f until it succeeds, refuses for good, or ctx ends.
-func retry[T any](ctx context.Context, log *slog.Logger, what string, f func() (T, error)) (T, error) {
+func retry(ctx context.Context, log *slog.Logger, what string, f func() error) error {
 	backoff := newBackoff()
 	for {
-		v, err := f()
+		err := f()
 		var stop *StopError
 		switch {
 		case err == nil:
-			return v, nil
+			return nil
 		case ctx.Err() != nil:
-			return v, ctx.Err()
+			return ctx.Err()
 		case errors.Is(err, ErrFenced), errors.Is(err, ErrPosition), errors.As(err, &stop):
-			return v, err
+			return err
 		}
 		log.Warn(what+" failed; it is tried again", "error", err)
 		if err := backoff.wait(ctx); err != nil {
-			return v, err
+			return err
 		}
 	}
 }

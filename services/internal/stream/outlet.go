@@ -63,7 +63,8 @@ func (o *Outlet) Once(ctx context.Context, records []fold.Record) error {
 }
 
 func (o *Outlet) once(ctx context.Context, records []fold.Record) error {
-	err := o.publish(ctx, records, func(m *nats.Msg, _ int) { m.Header.Set(nats.ExpectedLastSubjSeqHdr, "0") })
+	first := func(m *nats.Msg, _ int) { m.Header.Set(nats.ExpectedLastSubjSeqHdr, "0") }
+	err := o.publish(ctx, records, first)
 	if !natsbatch.IsWrongLastSequence(err) {
 		return err
 	}
@@ -89,7 +90,7 @@ func (o *Outlet) once(ctx context.Context, records []fold.Record) error {
 	if len(rest) == 0 {
 		return nil
 	}
-	return o.publish(ctx, rest, func(m *nats.Msg, _ int) { m.Header.Set(nats.ExpectedLastSubjSeqHdr, "0") })
+	return o.publish(ctx, rest, first)
 }
 
 // missing says whether a record is not there yet; a *fold.StopError if another one is in its place.
