@@ -2,7 +2,7 @@
 //
 //	baton.engagement.<source>.<shard>.<bucket>   streams ENGAGEMENT_0 to ENGAGEMENT_F, one for each shard
 //	baton.intake.<source>                        stream INTAKE: events of publishers that cannot compute a lead key
-//	baton.leads.<shard>.<leadkey>.<fact id>      stream LEADS
+//	baton.leads.<shard>.<bucket>.<place>         stream LEADS
 //	baton.handoffs.<handoff id or _>             stream HANDOFFS
 //	baton.rejected.<shard>.<id>                  stream REJECTED
 //
@@ -138,13 +138,15 @@ func AppendEvent(dst []byte, source string, key leadkey.Key) []byte {
 // Intake returns the subject for events of a publisher that cannot compute lead keys.
 func Intake(source string) string { return intake + source }
 
-// Leads returns the subject of a lead's fact. The fact's id is one token: letters, digits, - and _.
-func Leads(key leadkey.Key, factID string) string {
-	return leads + key.Shard() + "." + string(key) + "." + factID
+// Leads returns the subject of a lead's fact: the lead's shard and bucket, and the place of the fact's cause in that shard
+// (incarnation, sequence and ordinal), which is one token. It does not name the lead: subjects show in the server's
+// monitoring, in errors and in logs, and a lead key can be guessed from an address.
+func Leads(key leadkey.Key, place string) string {
+	return leads + key.Shard() + "." + key.Bucket() + "." + place
 }
 
-// LeadsOf returns the wildcard of a lead's facts.
-func LeadsOf(key leadkey.Key) string { return leads + key.Shard() + "." + string(key) + ".*" }
+// LeadsOf returns the wildcard of the facts of a lead's bucket: all of its own, and those of a few other leads.
+func LeadsOf(key leadkey.Key) string { return leads + key.Shard() + "." + key.Bucket() + ".*" }
 
 // LeadsOfShard returns the wildcard of the facts that a shard wrote.
 func LeadsOfShard(shard string) string { return leads + shard + ".>" }
@@ -209,16 +211,17 @@ func ParseEngagement(s string) (e Engagement, ok bool) {
 }
 
 // ParseLeads reads the subject of a fact in LEADS, without allocation.
-func ParseLeads(s string) (key leadkey.Key, factID string, ok bool) {
-	const head = len(leads)
-	if len(s) < head+2+leadkey.Size+2 || s[:head] != leads || s[head+1] != '.' || s[head+2+leadkey.Size] != '.' {
-		return "", "", false
+func ParseLeads(s string) (shard, bucket, place string, ok bool) {
+	const head, mid = len(leads), len(leads) + len("s.bbb.")
+	if len(s) < mid || s[:head] != leads || s[head+1] != '.' || s[mid-1] != '.' || !factToken(s[mid:]) {
+		return "", "", "", false
 	}
-	k, id := s[head+2:head+2+leadkey.Size], s[head+3+leadkey.Size:]
-	if !leadkey.Valid(k) || k[0] != s[head] || !factToken(id) {
-		return "", "", false
+	for _, at := range [...]int{head, head + 2, head + 3, head + 4} {
+		if hexDigit(s[at]) < 0 {
+			return "", "", "", false
+		}
 	}
-	return leadkey.Key(k), id, true
+	return s[head : head+1], s[head+2 : head+5], s[mid:], true
 }
 
 // ParseIntake reads the source of a subject that Intake made for a publisher.

@@ -14,24 +14,24 @@ var key = leadkey.FromEmail("d@acme.example") // 13a7...
 // TestNames pins every name: they are contract.
 func TestNames(t *testing.T) {
 	for want, got := range map[string]string{
-		"baton.engagement.web.1.3a7":          ForEvent("web", key),
-		"baton.engagement._shard-3.1.3a7":     Inbound(ShardProducer("3"), key),
-		"baton.engagement._router.1.3a7":      Inbound("router", key),
-		"baton.engagement._router.b.000":      InboundAll("router", "b"),
-		"baton.engagement._shard-3.b.*":       ProducerPrefix(ShardProducer("3"), "b"),
-		"baton.engagement.*.1.3a7":            LeadFilter(key),
-		"baton.engagement.*.b.*":              EngagementFilter("b"),
-		"baton.engagement.web.>":              SourceFilter("web"),
-		"ENGAGEMENT_B":                        EngagementStream("b"),
-		"ENGAGEMENT_0":                        EngagementStream("0"),
-		"baton.intake.web":                    Intake("web"),
-		"baton.leads.1." + string(key):        strings.TrimSuffix(Leads(key, "x"), ".x"),
-		"baton.leads.1." + string(key) + ".*": LeadsOf(key),
-		"baton.leads.b.>":                     LeadsOfShard("b"),
-		"baton.handoffs.h-1":                  Handoffs("h-1"),
-		"baton.handoffs._":                    Handoffs(""),
-		"baton.rejected.b.17":                 Rejected("b", "17"),
-		"_router":                             OwnSource("router"),
+		"baton.engagement.web.1.3a7":      ForEvent("web", key),
+		"baton.engagement._shard-3.1.3a7": Inbound(ShardProducer("3"), key),
+		"baton.engagement._router.1.3a7":  Inbound("router", key),
+		"baton.engagement._router.b.000":  InboundAll("router", "b"),
+		"baton.engagement._shard-3.b.*":   ProducerPrefix(ShardProducer("3"), "b"),
+		"baton.engagement.*.1.3a7":        LeadFilter(key),
+		"baton.engagement.*.b.*":          EngagementFilter("b"),
+		"baton.engagement.web.>":          SourceFilter("web"),
+		"ENGAGEMENT_B":                    EngagementStream("b"),
+		"ENGAGEMENT_0":                    EngagementStream("0"),
+		"baton.intake.web":                Intake("web"),
+		"baton.leads.1.3a7.7-1-0":         Leads(key, "7-1-0"),
+		"baton.leads.1.3a7.*":             LeadsOf(key),
+		"baton.leads.b.>":                 LeadsOfShard("b"),
+		"baton.handoffs.h-1":              Handoffs("h-1"),
+		"baton.handoffs._":                Handoffs(""),
+		"baton.rejected.b.17":             Rejected("b", "17"),
+		"_router":                         OwnSource("router"),
 	} {
 		if got != want {
 			t.Errorf("got %s, want %s", got, want)
@@ -98,12 +98,12 @@ func TestParseEngagement(t *testing.T) {
 }
 
 func TestParseLeads(t *testing.T) {
-	if k, id, ok := ParseLeads(Leads(key, "1-7-0")); !ok || k != key || id != "1-7-0" {
-		t.Errorf("got %s, %s, %v", k, id, ok)
+	if shard, bucket, place, ok := ParseLeads(Leads(key, "1-7-0")); !ok || shard != "1" || bucket != "3a7" || place != "1-7-0" {
+		t.Errorf("got %s, %s, %s, %v", shard, bucket, place, ok)
 	}
-	for _, s := range []string{"", Leads(key, ""), Leads(key, "a.b"), Leads(key, "*"), "baton.leads.2." + string(key) + ".x", LeadsOf(key), Leads("13a7", "x")} {
-		if k, id, ok := ParseLeads(s); ok {
-			t.Errorf("%q is %s, %s", s, k, id)
+	for _, s := range []string{"", Leads(key, ""), Leads(key, "a.b"), Leads(key, "*"), "baton.leads.g.3a7.x", "baton.leads.1.3A7.x", "baton.leads.1.3a7", "baton.leads.1.3a.xx", LeadsOf(key), LeadsOfShard("b")} {
+		if shard, bucket, place, ok := ParseLeads(s); ok {
+			t.Errorf("%q is %s, %s, %s", s, shard, bucket, place)
 		}
 	}
 }

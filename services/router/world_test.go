@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -260,7 +261,8 @@ func (w *world) publish(f *leadv1.Fact) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	record := fold.Record{Guard: fold.Once, Stream: subject.LeadsStream, Subject: subject.Leads(leadkey.Key(f.GetLeadKey()), f.GetId()), Data: data}
+	key := leadkey.Key(f.GetLeadKey())
+	record := fold.Record{Guard: fold.Once, Stream: subject.LeadsStream, Subject: subject.Leads(key, strings.TrimPrefix(f.GetId(), string(key)+"-")), Data: data}
 	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
 	defer cancel()
 	if err := w.conn.Outlet(nil).Once(ctx, []fold.Record{record}); err != nil {
