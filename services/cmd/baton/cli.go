@@ -15,6 +15,7 @@ import (
 // Where `baton up` listens, and where the clients look for it. NATS is not on its usual 4222, where another may be running.
 const (
 	defaultGRPC       = "127.0.0.1:4422"
+	defaultHTTP       = "127.0.0.1:4480"
 	defaultNATSListen = "127.0.0.1:4322"
 	defaultNATS       = "nats://" + defaultNATSListen
 )
@@ -102,6 +103,7 @@ func run(args []string, s *system) int {
 		kong.Description("Baton hands the lead from marketing to sales: the right lead, to the right rep, inside the hour, and both teams can see that it happened."),
 		kong.Vars{
 			"grpc":   defaultGRPC,
+			"http":   defaultHTTP,
 			"nats":   defaultNATS,
 			"listen": defaultNATSListen,
 			"helds":  strings.Join(screen.Words(leadv1.Held(0)), ", "),

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,7 +27,7 @@ type service interface {
 	Ready() error
 }
 
-// host runs services behind one gRPC server, with the standard health service driven by their Ready.
+// host runs services behind one gRPC server, with the standard health service driven by their Ready, and one HTTP server.
 type host struct {
 	log     *slog.Logger
 	server  *grpc.Server
@@ -35,6 +37,11 @@ type host struct {
 	streams    context.Context
 	endStreams context.CancelFunc
 	listeners  []net.Listener
+
+	// mux is what HTTP answers: /livez, /readyz, and what is added to it before run.
+	mux   *http.ServeMux
+	web   *httpServer  // nil = there is none
+	phase atomic.Int32 // a phase
 }
 
 // member is one service of a host.
@@ -57,7 +64,8 @@ const (
 )
 
 func newHost(log *slog.Logger) *host {
-	h := &host{log: log, health: health.NewServer()}
+	h := &host{log: log, health: health.NewServer(), mux: http.NewServeMux()}
+	h.healthPages()
 	h.streams, h.endStreams = context.WithCancel(context.Background())
 	h.server = grpc.NewServer(
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, MaxConnectionAge: 30 * time.Minute, MaxConnectionAgeGrace: stopWithin}),
@@ -118,12 +126,23 @@ func listenOn(flag, address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("%s is in use already: is another Baton running there? Stop it, or choose another address with %s", address, flag)
+		return nil, &inUseError{address, flag}
 	case err != nil:
 		return nil, fmt.Errorf("cannot listen on %s: %w; choose another address with %s", address, err, flag)
 	}
 	return l, nil
 }
+
+// inUseError says that somebody else listens on an address.
+type inUseError struct{ address, flag string }
+
+// Error implements error.
+func (e *inUseError) Error() string {
+	return fmt.Sprintf("%s is in use already: is another Baton running there? Stop it, or choose another address with %s", e.address, e.flag)
+}
+
+// Is makes it one of its kind for errors.Is.
+func (e *inUseError) Is(target error) bool { return target == syscall.EADDRINUSE }
 
 // run runs everything until ctx ends or a service fails, and stops it in order: not ready any more; streams are told where
 // to go on; calls that are being answered end; the services end.
@@ -150,12 +169,18 @@ func (h *host) run(ctx context.Context) error {
 			}
 		})
 	}
+	var broken <-chan error // nil, and so never ready, without HTTP
+	if h.web != nil {
+		broken = h.web.failed
+	}
+	h.phase.Store(int32(working))
 	watching, endWatch := context.WithCancel(ctx)
 	serving.Go(func() { h.watchReady(watching) })
 	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
+	case err = <-broken:
 	}
 	endWatch()
 	h.stop()
@@ -164,6 +189,7 @@ func (h *host) run(ctx context.Context) error {
 }
 
 func (h *host) stop() {
+	h.phase.Store(int32(ending))
 	h.health.Shutdown()
 	h.end(true)
 	h.endStreams()

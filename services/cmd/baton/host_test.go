@@ -45,7 +45,7 @@ func (a *answering) Ready() error {
 }
 
 func (a *answering) Run(ctx context.Context) error {
-	defer a.ended()
+	defer func() { a.ended() }()
 	select {
 	case err := <-a.fail:
 		return err
@@ -86,6 +86,7 @@ type hosted struct {
 	stop  context.CancelFunc
 	done  chan error
 	order chan string // in which the services ended
+	web   string      // where HTTP is
 }
 
 func startHost(t *testing.T) *hosted {
@@ -100,6 +101,10 @@ func startHost(t *testing.T) *hosted {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if x.web, err = x.listenHTTP("127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(x.closeHTTP)
 	if x.conn, err = client.Dial(address); err != nil {
 		t.Fatal(err)
 	}

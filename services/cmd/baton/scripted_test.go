@@ -6,8 +6,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -227,12 +229,27 @@ func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args 
 				ts.Fatalf("usage: addresses FILE")
 			}
 			text := ts.ReadFile(args[0])
-			for name, re := range map[string]string{"BATON_GRPC": `gRPC +(\S+)`, "BATON_NATS": `NATS +(\S+)`} {
+			for name, re := range map[string]string{"BATON_GRPC": `gRPC +(\S+)`, "BATON_NATS": `NATS +(\S+)`, "READYZ": `HTTP +(\S+)`} {
 				found := regexp.MustCompile(re).FindStringSubmatch(text)
 				if found == nil {
 					ts.Fatalf("%s has no address that matches %s:\n%s", args[0], re, text)
 				}
 				ts.Setenv(name, found[1])
+			}
+		},
+		// page URL CODE REGEXP asks a page over HTTP.
+		"page": func(ts *testscript.TestScript, neg bool, args []string) {
+			if neg || len(args) != 3 {
+				ts.Fatalf("usage: page URL CODE REGEXP")
+			}
+			c := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+			answer, err := c.Get(args[0])
+			ts.Check(err)
+			defer answer.Body.Close()
+			b, err := io.ReadAll(answer.Body)
+			ts.Check(err)
+			if strconv.Itoa(answer.StatusCode) != args[1] || !regexp.MustCompile(args[2]).Match(b) {
+				ts.Fatalf("%s answers %s instead of %s and %s:\n%s", args[0], answer.Status, args[1], args[2], b)
 			}
 		},
 		// normal replaces what changes from run to run in a file: regular expression and what stands for it.

@@ -15,6 +15,7 @@ import (
 type serviceFlags struct {
 	NATS string `name:"nats" env:"BATON_NATS" required:"" placeholder:"URL" help:"Baton's NATS server: nats://[user:password@]HOST:PORT, several separated by commas."`
 	GRPC string `name:"grpc" default:"${grpc}" placeholder:"ADDR" help:"Where to listen for gRPC: HOST:PORT; :PORT is every network."`
+	httpFlag
 	logFlag
 }
 
@@ -44,6 +45,11 @@ func (f serviceFlags) serve(s *system, name string, sends bool, open func(conn *
 			_ = l.Close() // it is closed already once the server has run
 		}
 	}()
+	web, err := h.listenHTTP(f.HTTP)
+	if err != nil {
+		return err
+	}
+	defer h.closeHTTP()
 	conn, err := stream.Connect(s.ctx, stream.Options{URL: f.NATS, Name: "baton " + name, Logger: log})
 	if err != nil {
 		return s.unlessStopped(err)
@@ -57,7 +63,7 @@ func (f serviceFlags) serve(s *system, name string, sends bool, open func(conn *
 		return err
 	}
 	h.add(name, svc, sends)
-	log.Info("started", "service", name, "grpc", address)
+	log.Info("started", "service", name, "grpc", address, "http", web)
 	err = h.run(s.ctx)
 	log.Info("stopped", "service", name)
 	return err

@@ -29,6 +29,7 @@ type upCommand struct {
 	NATSListen string `name:"nats-listen" xor:"nats" placeholder:"ADDR" help:"Where the embedded NATS server listens (${listen})."`
 	Redis      string `placeholder:"URL" help:"Keep states in this Redis or Valkey instead of in memory."`
 	GRPC       string `name:"grpc" default:"${grpc}" placeholder:"ADDR" help:"Where to listen for gRPC (${default})."`
+	httpFlag
 	logFlag
 }
 
@@ -60,6 +61,7 @@ type running struct {
 	host       *host
 	inner      *grpc.ClientConn // to the host's own server, whatever address it listens on
 	grpc, nats string           // where it listens
+	web        string           // where HTTP is; "" = nowhere
 	closers    []func()
 }
 
@@ -83,6 +85,10 @@ func (u *running) open() error {
 		return err
 	}
 	u.later(func() { _ = u.host.listeners[0].Close() })
+	if u.web, err = u.host.listenHTTP(u.c.HTTP); err != nil {
+		return err
+	}
+	u.later(u.host.closeHTTP)
 	inner := bufconn.Listen(1 << 20)
 	u.host.listeners = append(u.host.listeners, inner)
 	u.later(func() { _ = inner.Close() })

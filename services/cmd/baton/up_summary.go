@@ -11,7 +11,7 @@ import (
 func (u *running) summary(state *inForce) error {
 	p := u.s.page()
 	p.Title("Baton is running. Ctrl-C stops it.")
-	rows := [][2]string{{"gRPC", u.grpc}, {"NATS", u.nats + whose(u.c.NATS == "")}, {"states", states(u.c.Redis)}, {"data", u.c.Data}}
+	rows := [][2]string{{"gRPC", u.grpc}, {"HTTP", webText(u.web)}, {"NATS", u.nats + whose(u.c.NATS == "")}, {"states", states(u.c.Redis)}, {"data", u.c.Data}}
 	unsigned := false
 	for _, a := range state.agreements {
 		text := fmt.Sprintf("%s v%d", a.GetName(), a.GetVersion())
@@ -47,6 +47,13 @@ func (u *running) summary(state *inForce) error {
 	p.Say("  %s publish%s %s", baton, nats, events)
 	p.Say("  %s lead explain%s d@acme.example", baton, grpc)
 	return p.Err()
+}
+
+func webText(address string) string {
+	if address == "" {
+		return "none (--http)"
+	}
+	return "http://" + address + "/readyz"
 }
 
 func whose(ours bool) string {
