@@ -123,5 +123,13 @@ func (e *Env) Compile(src string) (*Program, error) {
 		return nil, Errors{{Line: 1, Column: 1, Message: err.Error()}}
 	}
 	slices.Sort(v.attributes)
-	return &Program{src: src, prog: prog, attributes: slices.Compact(v.attributes)}, nil
+	p := &Program{src: src, prog: prog, attributes: slices.Compact(v.attributes)}
+	if !v.loops {
+		// What a loop may cost is counted over the whole condition, so all of such a one is cel-go's.
+		c := &shaper{ast: ast.NativeRep()}
+		if t := c.test(ast.NativeRep().Expr()); c.shaped > 0 {
+			p.test = t
+		}
+	}
+	return p, nil
 }

@@ -10,6 +10,7 @@ import (
 // Program is a compiled condition. It is safe for concurrent use. A nil Program is always true.
 type Program struct {
 	src        string
+	test       test // nil if no part of the condition has a shape
 	prog       cel.Program
 	attributes []string
 }
@@ -38,6 +39,16 @@ func (p *Program) Match(s *Scope) (match, errored bool) {
 	if p == nil {
 		return true, false
 	}
+	if p.test != nil {
+		if t := p.test.eval(s); t != unsure {
+			return t == yes, t == failed
+		}
+	}
+	return p.ask(s)
+}
+
+// ask lets cel-go evaluate the condition.
+func (p *Program) ask(s *Scope) (match, errored bool) {
 	a := activations.Get().(*activation)
 	a.scope = s
 	a.event.values, a.lead.values, a.account.values, a.campaign.values = s.Event, s.Lead, s.Account, s.Campaign
