@@ -21,7 +21,7 @@ type serviceFlags struct {
 
 // redisFlag is where a service keeps its state.
 type redisFlag struct {
-	Redis string `env:"BATON_REDIS" required:"" placeholder:"URL" help:"The Redis or Valkey for states: redis://[user:password@]HOST:PORT[/DB]; rediss:// for TLS; redis://A:PORT,B:PORT?cluster=true for a Cluster."`
+	Redis string `env:"BATON_REDIS" required:"" placeholder:"URL" help:"The Redis or Valkey for states: redis://[user:password@]HOST:PORT[/DB]; rediss:// for TLS; redis://A:PORT,B:PORT?master=NAME for Sentinels; redis://A:PORT,B:PORT?cluster=true for a Cluster."`
 }
 
 func (r redisFlag) open() (*fold.Redis, error) {

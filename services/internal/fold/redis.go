@@ -4,14 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
-	"log/slog"
-	"net"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -26,94 +21,6 @@ type Redis struct {
 }
 
 var _ Store = (*Redis)(nil)
-
-// RedisOptions say how to reach Redis.
-type RedisOptions struct {
-	// URL is redis://[user:password@]host:port[/db], or rediss:// for TLS. Several hosts of a Cluster: redis://a:1,b:2?cluster=true.
-	URL string
-	// Dial replaces the network: for an embedded server and for tests.
-	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
-}
-
-// clientLog takes what the client library would write to the standard error output: every failure reaches a caller anyhow,
-// who logs it with its shard.
-type clientLog struct{}
-
-// Printf implements the library's logger.
-func (clientLog) Printf(ctx context.Context, format string, v ...any) {
-	slog.DebugContext(ctx, fmt.Sprintf(format, v...), "library", "go-redis")
-}
-
-var quietClient = sync.OnceFunc(func() { redis.SetLogger(clientLog{}) })
-
-// OpenRedis returns a Store. It does not connect yet: Check does.
-func OpenRedis(o RedisOptions) (*Redis, error) {
-	quietClient()
-	if o.Dial != nil {
-		rdb := redis.NewClient(&redis.Options{
-			Addr: "embedded", Dialer: o.Dial, MaxRetries: -1, PoolSize: 24,
-			ContextTimeoutEnabled: true, DisableIdentity: true,
-		})
-		return &Redis{rdb: rdb}, nil
-	}
-	if u, cluster := strings.CutSuffix(o.URL, "?cluster=true"); cluster {
-		scheme, hosts, ok := strings.Cut(u, "://")
-		auth, list, has := cutLast(hosts, "@")
-		if !has {
-			auth, list = "", hosts
-		}
-		names := strings.Split(list, ",")
-		if !ok || names[0] == "" {
-			return nil, fmt.Errorf("redis URL %q: want redis://HOST:PORT,HOST:PORT?cluster=true", redactURL(o.URL))
-		}
-		one := scheme + "://"
-		if auth != "" {
-			one += auth + "@"
-		}
-		opt, err := redis.ParseURL(one + names[0])
-		if err != nil {
-			return nil, badURL(o.URL, err)
-		}
-		return &Redis{external: true, rdb: redis.NewClusterClient(&redis.ClusterOptions{
-			Addrs: names, Username: opt.Username, Password: opt.Password, TLSConfig: opt.TLSConfig,
-			MaxRetries: -1, ContextTimeoutEnabled: true, DisableIdentity: true, PoolSize: 24,
-		})}, nil
-	}
-	opt, err := redis.ParseURL(o.URL)
-	if err != nil {
-		return nil, badURL(o.URL, err)
-	}
-	// The client's own retries are off: what a repeated commit means is for the fence to say.
-	opt.MaxRetries, opt.ContextTimeoutEnabled, opt.DisableIdentity, opt.PoolSize = -1, true, true, 24
-	return &Redis{rdb: redis.NewClient(opt), external: true}, nil
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
-}
-
-// badURL says what is wrong with a URL, without its password.
-func badURL(u string, err error) error {
-	if e := (*url.Error)(nil); errors.As(err, &e) {
-		err = e.Err
-	}
-	return fmt.Errorf("redis URL %q: %w; want redis://HOST:PORT", redactURL(u), err)
-}
-
-// redactURL leaves out what may be a password.
-func redactURL(u string) string {
-	scheme, rest, ok := strings.Cut(u, "://")
-	if !ok {
-		return u
-	}
-	if _, host, has := cutLast(rest, "@"); has {
-		return scheme + "://…@" + host
-	}
-	return u
-}
 
 // Close closes the connections.
 func (s *Redis) Close() error { return s.rdb.Close() }

@@ -3,13 +3,13 @@
 package servertest
 
 import (
-	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -26,15 +26,33 @@ type Process struct {
 	done chan struct{}
 }
 
-// FreePort returns a port of loopback that nobody listens on.
+// ports are those that FreePort has given: a killed server gets its own back.
+var ports = struct {
+	sync.Mutex
+	given map[int]bool
+}{given: map[int]bool{}}
+
+// FreePort returns a port of loopback that nobody listens on. It is below those that the system gives to connections: one
+// of them might take, or even connect to itself on, the port of a server that is down for a moment.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	ports.Lock()
+	defer ports.Unlock()
+	for range 1000 {
+		port := 10000 + rand.IntN(22000)
+		if ports.given[port] {
+			continue
+		}
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+		if err != nil {
+			continue
+		}
+		_ = l.Close()
+		ports.given[port] = true
+		return port
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port of loopback between 10000 and 32000 is free")
+	return 0
 }
 
 // find returns a server's binary: from the environment variable, from .bin at the repository's top, or from PATH.
@@ -138,53 +156,6 @@ func (p *Process) signal(s os.Signal) {
 	_ = p.cmd.Process.Signal(s)
 	<-p.done
 }
-
-// NATS starts a nats-server with JetStream on disk, synced always.
-func NATS(t testing.TB) *Process {
-	t.Helper()
-	port := FreePort(t)
-	dir := t.TempDir()
-	conf := filepath.Join(dir, "nats.conf")
-	text := fmt.Sprintf("listen: 127.0.0.1:%d\njetstream { store_dir: %q, sync_interval: always }\n", port, filepath.Join(dir, "js"))
-	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p := &Process{
-		bin:  find(t, "BATON_TEST_NATS_SERVER", "`make .bin/nats-server` builds it", "nats-server"),
-		args: []string{"-c", conf}, Addr: "127.0.0.1:" + strconv.Itoa(port), Port: port, Dir: dir,
-	}
-	p.start(t)
-	return p
-}
-
-// NATSCluster starts a cluster of three nats-servers like NATS. JetStream answers when it has elected its leader.
-func NATSCluster(t testing.TB) []*Process {
-	t.Helper()
-	var routes []string
-	var route, client [3]int
-	for i := range 3 {
-		route[i], client[i] = FreePort(t), FreePort(t)
-		routes = append(routes, fmt.Sprintf("\"nats://127.0.0.1:%d\"", route[i]))
-	}
-	bin := find(t, "BATON_TEST_NATS_SERVER", "`make .bin/nats-server` builds it", "nats-server")
-	var out []*Process
-	for i := range 3 {
-		dir := t.TempDir()
-		conf := filepath.Join(dir, "nats.conf")
-		text := fmt.Sprintf("server_name: n%d\nlisten: 127.0.0.1:%d\njetstream { store_dir: %q, sync_interval: always }\n"+
-			"cluster { name: test, listen: 127.0.0.1:%d, routes: [%s] }\n", i, client[i], filepath.Join(dir, "js"), route[i], strings.Join(routes, ", "))
-		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		p := &Process{bin: bin, args: []string{"-c", conf}, Addr: "127.0.0.1:" + strconv.Itoa(client[i]), Port: client[i], Dir: dir}
-		p.start(t)
-		out = append(out, p)
-	}
-	return out
-}
-
-// URL is the server's address for NATS clients.
-func (p *Process) URL() string { return "nats://" + p.Addr }
 
 // RedisURL is the server's address for Redis clients.
 func (p *Process) RedisURL() string { return "redis://" + p.Addr }

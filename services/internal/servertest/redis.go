@@ -2,8 +2,9 @@ package servertest
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -31,58 +32,87 @@ func newRedis(t testing.TB, extra ...string) *Process {
 	}
 }
 
-// RedisCluster starts a Cluster of three masters and returns its URL for Baton.
-func RedisCluster(t testing.TB) (url string, masters []*Process) {
+// Snapshot makes a Redis write its data file, and returns a copy of it.
+func (p *Process) Snapshot(t testing.TB) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	var addrs []string
-	var clients []*redis.Client
-	for i := range 3 {
-		// The bus port is given, since the default (port + 10,000) may be none.
-		p := newRedis(t, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(FreePort(t)), "--cluster-node-timeout", "2000")
-		p.start(t)
-		c := redis.NewClient(&redis.Options{Addr: p.Addr})
-		t.Cleanup(func() { _ = c.Close() })
-		if err := c.ClusterAddSlotsRange(ctx, i*16384/3, (i+1)*16384/3-1).Err(); err != nil {
-			t.Fatal(err)
-		}
-		addrs, clients, masters = append(addrs, p.Addr), append(clients, c), append(masters, p)
-	}
-	for i := range 3 {
-		bus := busPort(masters[i])
-		for j, c := range clients {
-			if i != j {
-				if err := c.Do(ctx, "CLUSTER", "MEET", "127.0.0.1", masters[i].Port, bus).Err(); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-	}
-	for _, c := range clients {
-		for {
-			info, err := c.ClusterInfo(ctx).Result()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_known_nodes:3") {
-				break
-			}
-			select {
-			case <-time.After(50 * time.Millisecond):
-			case <-ctx.Done():
-				t.Fatalf("the Cluster does not form:\n%s", info)
-			}
-		}
-	}
-	return "redis://" + strings.Join(addrs, ",") + "?cluster=true", masters
+	withRedis(t, p, func(ctx context.Context, c *redis.Client) error { return c.Save(ctx).Err() })
+	to := filepath.Join(t.TempDir(), dataFile)
+	copyFile(t, to, filepath.Join(p.Dir, dataFile))
+	return to
 }
 
-func busPort(p *Process) string {
-	for i, a := range p.args {
-		if a == "--cluster-port" {
-			return p.args[i+1]
+// Restore kills a Redis without an append-only file (RedisWithoutLog), and starts it with the data of a Snapshot.
+func (p *Process) Restore(t testing.TB, snapshot string) {
+	t.Helper()
+	p.Kill()
+	copyFile(t, filepath.Join(p.Dir, dataFile), snapshot)
+	p.Start(t)
+}
+
+const dataFile = "dump.rdb"
+
+func copyFile(t testing.TB, to, from string) {
+	t.Helper()
+	b, err := os.ReadFile(from)
+	if err == nil {
+		err = os.WriteFile(to, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// RedisWithoutLog starts a redis-server that writes its data only when told to (Snapshot): killed, it has what it had then.
+func RedisWithoutLog(t testing.TB) *Process {
+	t.Helper()
+	p := newRedis(t, "--appendonly", "no")
+	p.start(t)
+	return p
+}
+
+// FlushAll empties a Redis.
+func (p *Process) FlushAll(t testing.TB) {
+	t.Helper()
+	withRedis(t, p, func(ctx context.Context, c *redis.Client) error { return c.FlushAll(ctx).Err() })
+}
+
+// IsMaster says whether a Redis answers and takes writes.
+func (p *Process) IsMaster() bool {
+	role := ""
+	_ = askRedis(p, func(ctx context.Context, c *redis.Client) error {
+		answer, err := c.Do(ctx, "ROLE").Slice()
+		if err == nil && len(answer) > 0 {
+			role, _ = answer[0].(string)
+		}
+		return err
+	})
+	return role == "master"
+}
+
+func withRedis(t testing.TB, p *Process, do func(context.Context, *redis.Client) error) {
+	t.Helper()
+	if err := askRedis(p, do); err != nil {
+		t.Fatalf("redis at %s: %v", p.Addr, err)
+	}
+}
+
+func askRedis(p *Process, do func(context.Context, *redis.Client) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c := redis.NewClient(&redis.Options{Addr: p.Addr, DisableIdentity: true})
+	defer func() { _ = c.Close() }()
+	return do(ctx, c)
+}
+
+// until waits until a condition of a group of servers holds.
+func until(t testing.TB, what string, within time.Duration, holds func() bool) {
+	t.Helper()
+	timeout := time.After(within)
+	for !holds() {
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-timeout:
+			t.Fatalf("%s: not within %s", what, within)
 		}
 	}
-	return ""
 }
