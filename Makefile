@@ -12,8 +12,8 @@ MODULES := api services
 
 # How long `make fuzz` spends on each target.
 FUZZTIME ?= 30s
-# How many times `make crash` kills what it tests.
-ROUNDS ?= 5
+# How many faults `make crash` spreads over its set-ups.
+ROUNDS ?= 20
 
 .PHONY: help
 help: ## Show this menu
@@ -45,9 +45,9 @@ test-short: $(BIN)/testreport ## Run the tests that need seconds and no servers
 	$(BIN)/testreport -allow-skips $(MODULES) -- -short ./...
 
 .PHONY: crash
-crash: servers $(BIN)/testreport ## Kill processes at random and compare what is left, ROUNDS=5 times
+crash: servers $(BIN)/testreport ## Break processes and servers at random and compare what is left, ROUNDS=20 times
 	BATON_CRASH_ROUNDS=$(ROUNDS) $(test-env) \
-		$(BIN)/testreport services -- -race -timeout 2h -count=1 -run Crash ./cmd/baton/...
+		$(BIN)/testreport services -- -race -timeout 4h -count=1 -run Crash ./cmd/baton/...
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME=30s

@@ -90,7 +90,9 @@ func named(ids []string) ([]string, error) {
 	return ids, nil
 }
 
-// Adopt implements ShardService. It may be repeated: a shard that stands where its stream is has nothing to adopt.
+// Adopt implements ShardService. It may be repeated: a shard that stands where its stream is keeps nothing anew, and one
+// that is replayed twice comes to the same. A shard that works may be replayed too: after all streams were restored, what
+// left it in the time that is lost has to leave it again, though its own stream lost nothing.
 func (s *shardService) Adopt(ctx context.Context, r *shardv1.AdoptRequest) (*shardv1.AdoptResponse, error) {
 	id := r.GetShard()
 	switch {
@@ -109,7 +111,7 @@ func (s *shardService) Adopt(ctx context.Context, r *shardv1.AdoptRequest) (*sha
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	if sh.GetStopped() == "" {
+	if sh.GetStopped() == "" && r.GetMode() == shardv1.AdoptRequest_MODE_KEEP {
 		return nil, status.Errorf(codes.FailedPrecondition, "shard %s does not stand still: there is nothing to adopt", id)
 	}
 	if err := s.adopt(ctx, id, head.Position, r.GetMode()); err != nil {
@@ -136,9 +138,13 @@ func (s *Scorer) adopt(ctx context.Context, id string, was fold.Position, mode s
 		return err
 	}
 	if mode == shardv1.AdoptRequest_MODE_REPLAY {
+		var another *fold.StopError
+		err := fold.CheckPosition(ctx, log, was)
 		switch {
-		case was == (fold.Position{}), at == was:
+		case err == nil:
 			// The same stream: what its messages cause has the same ids as before, and is in the ledger once.
+		case !errors.As(err, &another):
+			return err
 		case info.Created == was.Created && at.Sequence < was.Sequence:
 			// An older copy of it: what is new has the sequences of what was lost, and must not be taken for it.
 			err = log.Adopt(ctx, at.Sequence, 0, now)

@@ -28,7 +28,7 @@ func (d *shardDigits) UnmarshalText(b []byte) error {
 type shardAdoptCommand struct {
 	Shard  shardDigits `arg:"" name:"n" help:"The shard: one hex digit."`
 	Keep   bool        `required:"" xor:"mode" help:"Keep the states, and read on with what the stream holds of later date."`
-	Replay bool        `required:"" xor:"mode" help:"Forget the states and fold the stream from its start; nothing of it is handed off anew."`
+	Replay bool        `required:"" xor:"mode" help:"Forget the states and fold the stream from its start; nothing of it is handed off anew. Also for a shard that works, when what it caused was lost."`
 	requestFlag
 	outputFlag
 	clientFlags

@@ -137,6 +137,19 @@ func tail(b []byte) []byte {
 	return b
 }
 
+// Running says whether the process has been started and has not ended.
+func (p *Process) Running() bool {
+	if p.done == nil {
+		return false
+	}
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
 // Kill kills the process (SIGKILL) and waits for its end.
 func (p *Process) Kill() { p.signal(syscall.SIGKILL) }
 

@@ -2,6 +2,7 @@ package servertest
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -74,6 +75,23 @@ func RedisWithoutLog(t testing.TB) *Process {
 func (p *Process) FlushAll(t testing.TB) {
 	t.Helper()
 	withRedis(t, p, func(ctx context.Context, c *redis.Client) error { return c.FlushAll(ctx).Err() })
+}
+
+// Fields returns one field of each of the hashes; "" where there is none.
+func (p *Process) Fields(t testing.TB, keys []string, field string) []string {
+	t.Helper()
+	out := make([]string, len(keys))
+	withRedis(t, p, func(ctx context.Context, c *redis.Client) error {
+		for i, key := range keys {
+			v, err := c.HGet(ctx, key, field).Result()
+			if err != nil && !errors.Is(err, redis.Nil) {
+				return err
+			}
+			out[i] = v
+		}
+		return nil
+	})
+	return out
 }
 
 // IsMaster says whether a Redis answers and takes writes.

@@ -76,6 +76,43 @@ func redisCluster(t testing.TB, replicas int) (url string, nodes []*Process) {
 	return "redis://" + strings.Join(addrs, ",") + "?cluster=true", nodes
 }
 
+// ClusterSettled waits until a RedisClusterReplicated has three masters again, each with a replica that is up to date.
+func ClusterSettled(t testing.TB, nodes []*Process) {
+	t.Helper()
+	until(t, "the Cluster has three masters with a replica each", 2*time.Minute, func() bool {
+		masters := map[string]int{}
+		for _, n := range nodes {
+			var cluster, replication string
+			err := askRedis(n, func(ctx context.Context, c *redis.Client) (err error) {
+				if cluster, err = c.ClusterInfo(ctx).Result(); err != nil {
+					return err
+				}
+				replication, err = c.Info(ctx, "replication").Result()
+				return err
+			})
+			switch {
+			case err != nil, !strings.Contains(cluster, "cluster_state:ok"):
+				return false
+			case strings.Contains(replication, "role:master"):
+				masters[strconv.Itoa(n.Port)] += 10
+			case strings.Contains(replication, "master_link_status:up"):
+				_, rest, _ := strings.Cut(replication, "master_port:")
+				port, _, _ := strings.Cut(rest, "\r")
+				masters[port]++
+			}
+		}
+		if len(masters) != 3 {
+			return false
+		}
+		for _, n := range masters {
+			if n != 11 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 func busPort(p *Process) string {
 	for i, a := range p.args {
 		if a == "--cluster-port" {

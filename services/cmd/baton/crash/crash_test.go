@@ -1,376 +1,380 @@
-// Package crash_test kills the real binary and the servers that it stands on.
 package crash_test
 
 import (
-	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"math/rand/v2"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
-	"github.com/leadbaton/baton/api/leadkey"
 	"github.com/leadbaton/baton/services/internal/servertest"
 )
 
-var binary string
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "baton-crash")
-	if err != nil {
-		panic(err)
-	}
-	binary = filepath.Join(dir, "baton")
-	if out, err := exec.Command("go", "build", "-o", binary, "github.com/leadbaton/baton/services/cmd/baton").CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "building baton: %v\n%s", err, out)
-		os.Exit(1)
-	}
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
+// setup is a topology with the faults that it is tried with. weight is its part of all rounds, and their number in
+// `make test`.
+type setup struct {
+	name   string
+	weight int
+	start  func(t *testing.T) *stack
 }
 
-// rounds is how often something is killed.
-func rounds(t *testing.T, normal int) int {
-	s := os.Getenv("BATON_CRASH_ROUNDS")
-	if s == "" {
-		return normal
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 {
-		t.Fatalf("BATON_CRASH_ROUNDS=%q is not a number of rounds", s)
-	}
-	return n
+var setups = []setup{
+	{"single", 4, single},
+	{"up", 3, up},
+	{"nats-cluster", 4, natsCluster},
+	{"redis-sentinel", 3, redisSentinel},
+	{"redis-cluster", 3, redisCluster},
+	{"redis-snapshot", 3, redisSnapshot},
+	{"nats-copy", 2, natsCopy},
 }
 
-func seeded(t *testing.T) *rand.Rand {
-	seed := uint64(time.Now().UnixNano())
-	if s := os.Getenv("BATON_CRASH_SEED"); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatal(err)
-		}
+// TestCrash breaks every set-up under load. Nothing is lost, nothing is counted or handed off twice, and nothing is skipped.
+func TestCrash(t *testing.T) {
+	all, before := 0, 0
+	for _, u := range setups {
+		all += u.weight
 	}
-	t.Logf("BATON_CRASH_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
+	for _, u := range setups {
+		n := share(t, u.weight, before, all)
+		before += u.weight
+		t.Run(u.name, func(t *testing.T) {
+			t.Parallel()
+			u.start(t).rounds(n)
+		})
+	}
 }
 
-// service is one process of the binary.
-type service struct {
-	*servertest.Process
-	name string
-}
-
-// TestCrashServices kills every kind of process, in turn and at random.
-func TestCrashServices(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
-	defer cancel()
-	rng := seeded(t)
+// single is every service on one NATS server and one Redis, which loses up to its last second when it is killed.
+func single(t *testing.T) *stack {
 	ns, rs := servertest.NATS(t), servertest.Redis(t)
-	var all []service
-	launch := func(name string, port int, args ...string) {
-		args = append(args, "--nats", ns.URL(), "--grpc", fmt.Sprintf("127.0.0.1:%d", port))
-		all = append(all, service{servertest.Command(t, port, binary, args...), name})
+	s := newStack(t, ns.URL())
+	s.servers = []service{{ns, "nats-server"}, {rs, "redis-server"}}
+	s.mortal = append(s.mortal, s.servers...)
+	s.launch(3, rs.RedisURL())
+	s.faults = []fault{
+		{"some processes", s.killSome},
+		{"some processes, again", s.killSome},
+		{"Redis is emptied", func() { rs.FlushAll(t) }},
+		{"the whole machine", func() { s.killAll(s.mortal) }},
 	}
-	ports := map[string]int{}
-	for _, name := range []string{"scorer-1", "scorer-2", "scorer-3", "router-1", "router-2", "notifier"} {
-		ports[name] = servertest.FreePort(t)
-	}
-	at := func(name string) string { return fmt.Sprintf("127.0.0.1:%d", ports[name]) }
-	launch("notifier", ports["notifier"], "notifier")
-	for _, n := range []string{"scorer-1", "scorer-2", "scorer-3"} {
-		launch(n, ports[n], "scorer", "--redis", rs.RedisURL())
-	}
-	for _, n := range []string{"router-1", "router-2"} {
-		launch(n, ports[n], "router", "--notifier", at("notifier"), "--advertise", at(n))
-	}
-	all = append(all, service{ns, "nats-server"}, service{rs, "redis-server"})
+	return s
+}
 
-	l := newLoad(t, ctx, rng, ns.URL(), at("notifier"))
-	documents(t, at("router-1"))
-	l.start()
-	rdb := redis.NewClient(&redis.Options{Addr: rs.Addr})
-	defer func() { _ = rdb.Close() }()
-	n := rounds(t, len(all)+3)
-	for i := range n {
-		l.more(40 + rng.IntN(200))
-		pause(ctx, time.Duration(rng.IntN(700))*time.Millisecond)
-		switch victim := i % (len(all) + 2); {
-		case victim < len(all):
-			v := all[victim]
-			t.Logf("round %d: %s is killed", i, v.name)
-			v.Kill()
-			pause(ctx, time.Duration(rng.IntN(400))*time.Millisecond)
-			v.Start(t)
-		case victim == len(all):
-			t.Logf("round %d: Redis is emptied", i)
-			if err := rdb.FlushAll(ctx).Err(); err != nil {
-				t.Fatal(err)
-			}
-		default:
-			t.Logf("round %d: scorer-1 is paused for longer than its lease", i)
-			p := all[1]
-			if err := p.Pause(); err != nil {
-				t.Fatal(err)
-			}
-			pause(ctx, 6*time.Second)
-			if err := p.Continue(); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	l.finish()
-	l.judge(at("scorer-2"), at("router-2"))
+// killAll kills everything and starts it again, servers first or last.
+func (s *stack) killAll(all []service) {
 	for _, v := range all {
-		l.keepsSecrets(v.name, v.Log(t))
+		v.Kill()
+	}
+	order := s.rng.Perm(len(all))
+	for _, i := range order {
+		all[i].Start(s.t)
 	}
 }
 
-// TestCrashUp kills all in one.
-func TestCrashUp(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-	defer cancel()
-	rng := seeded(t)
+// up is all in one process.
+func up(t *testing.T) *stack {
 	grpcPort, natsPort := servertest.FreePort(t), servertest.FreePort(t)
-	grpc, nats := fmt.Sprintf("127.0.0.1:%d", grpcPort), fmt.Sprintf("127.0.0.1:%d", natsPort)
-	up := servertest.Command(t, grpcPort, binary, "up", "--data", t.TempDir(), "--grpc", grpc, "--nats-listen", nats,
+	at, nats := fmt.Sprintf("127.0.0.1:%d", grpcPort), fmt.Sprintf("127.0.0.1:%d", natsPort)
+	s := newStack(t, "nats://"+nats)
+	p := servertest.Command(t, grpcPort, binary, "up", "--data", t.TempDir(), "--grpc", at, "--nats-listen", nats, "--http", "off",
 		"--agreement", file(t, "agreement.yaml", agreementYAML), "--roster", file(t, "roster.yaml", rosterYAML))
-	l := newLoad(t, ctx, rng, "nats://"+nats, grpc)
-	documents(t, grpc) // the answer comes when every shard has them
-	l.start()
-	for i := range rounds(t, 4) {
-		l.more(100 + rng.IntN(300))
-		pause(ctx, time.Duration(rng.IntN(900))*time.Millisecond)
-		t.Logf("round %d: killed", i)
-		up.Kill()
-		up.Start(t)
-	}
-	l.finish()
-	l.judge(grpc, grpc)
-	l.keepsSecrets("up", up.Log(t))
+	s.baton = []service{{p, "up"}}
+	s.scorer, s.router = at, at
+	s.begin(at)
+	s.faults = []fault{{"the one process", s.killSome}}
+	return s
 }
 
-// keepsSecrets fails if a log names a person, by address or by lead key.
-func (l *load) keepsSecrets(name, log string) {
-	l.t.Helper()
-	for who := range l.model.points {
-		if strings.Contains(log, who) || strings.Contains(log, string(leadkey.FromEmail(who))) {
-			l.t.Errorf("the log of %s names a person", name)
-			return
+// natsCluster is three NATS servers with three copies of every stream, of which any two are enough.
+func natsCluster(t *testing.T) *stack {
+	nodes, rs := servertest.NATSCluster(t), servertest.Redis(t)
+	s := newStack(t, servertest.URLs(nodes))
+	for i, n := range nodes {
+		s.servers = append(s.servers, service{n, fmt.Sprintf("nats-server-%d", i)})
+	}
+	s.servers = append(s.servers, service{rs, "redis-server"})
+	s.launch(2, rs.RedisURL())
+	// back starts servers again after a while, so that the others work, or wait, without them.
+	back := func(down ...int) {
+		pause(s.ctx, between(s.rng, 0, 5*time.Second))
+		for _, i := range down {
+			nodes[i].Start(t)
 		}
 	}
-}
-
-// pause lets the load go on for a while before the next fault.
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-	}
-}
-
-func file(t *testing.T, name, text string) string {
-	t.Helper()
-	p := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-// documents puts the agreement and the roster in force; the router may still be starting.
-func documents(t *testing.T, router string) {
-	t.Helper()
-	a, r := file(t, "agreement.yaml", agreementYAML), file(t, "roster.yaml", rosterYAML)
-	eventually(t, time.Minute, func() error { _, err := baton("agreement", "activate", a, "--grpc", router); return err })
-	eventually(t, time.Minute, func() error { _, err := baton("roster", "apply", r, "--grpc", router); return err })
-}
-
-func baton(args ...string) (string, error) {
-	out, err := exec.Command(binary, args...).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("baton %s: %w\n%s", strings.Join(args, " "), err, out)
-	}
-	return string(out), nil
-}
-
-// eventually repeats f until it succeeds.
-func eventually(t *testing.T, within time.Duration, f func() error) {
-	t.Helper()
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	timeout := time.After(within)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-timeout:
-			t.Fatalf("not within %s: %v", within, err)
-		}
-	}
-}
-
-const agreementYAML = `apiVersion: baton/v1
-kind: Agreement
-name: crash
-engagement:
-  halfLife: 0s
-  rules:
-    - {id: view, on: page.viewed, points: 1}
-    - {id: demo, on: form.submitted, when: 'event.form == "demo"', points: 100}
-qualification:
-  require: [lead.email]
-  paths:
-    - {id: hand-raise, rule: demo}
-`
-
-const rosterYAML = `apiVersion: baton/v1
-kind: Roster
-channels:
-  desk: {grpc: {}}
-teams:
-  - id: all
-    pick: fair
-    reps: [one, two]
-    hours: {zone: UTC, shifts: [{days: mon-sun, from: "00:00", to: "24:00"}]}
-reps:
-  - {id: one, name: One, email: one@example.com, channels: [{use: desk}]}
-  - {id: two, name: Two, email: two@example.com, channels: [{use: desk}]}
-`
-
-// model is what must come out: points and demos by address, whatever was killed.
-type model struct {
-	mu     sync.Mutex
-	points map[string]int
-	demo   map[string]bool
-}
-
-func (m *model) view(who string) {
-	m.mu.Lock()
-	m.points[who]++
-	m.mu.Unlock()
-}
-
-func (m *model) raise(who string) {
-	m.mu.Lock()
-	m.points[who] += 100
-	m.demo[who] = true
-	m.mu.Unlock()
-}
-
-type leadJSON struct {
-	Lead struct {
-		Standings []struct {
-			Score    struct{ Total float64 } `json:"score"`
-			Episodes int                     `json:"episodes"`
-		} `json:"standings"`
-	} `json:"lead"`
-}
-
-type handoffsJSON struct {
-	Total    string `json:"total"`
-	Handoffs []struct {
-		ID          string `json:"id"`
-		DeliveredAt string `json:"deliveredAt"`
-		Qualified   struct {
-			Profile struct{ Lead map[string]string } `json:"profile"`
-		} `json:"qualified"`
-	} `json:"handoffs"`
-}
-
-// judge compares what Baton says with the model.
-func (l *load) judge(scorer, router string) {
-	t := l.t
-	defer func() {
-		if t.Failed() {
-			l.tell(scorer)
-		}
-	}()
-	eventually(t, time.Minute, func() error { return l.delivered(router) })
-	for who, want := range l.model.points {
-		eventually(t, time.Minute, func() error {
-			out, err := baton("lead", "get", who, "-o", "json", "--grpc", scorer)
-			if err != nil {
-				return err
+	s.faults = []fault{
+		{"the leader of a stream", func() {
+			name := []string{"LEADS", "HANDOFFS", fmt.Sprintf("ENGAGEMENT_%X", s.rng.IntN(16)), "KV_BATON_LEADERS"}[s.rng.IntN(4)]
+			i := servertest.LeaderOf(t, nodes, name)
+			if i < 0 {
+				i = s.rng.IntN(len(nodes))
 			}
-			var got leadJSON
-			if err := json.Unmarshal([]byte(out), &got); err != nil {
-				return err
-			}
-			if len(got.Lead.Standings) != 1 || got.Lead.Standings[0].Score.Total != float64(want) {
-				return fmt.Errorf("%s stands at %+v, the model says %d", who, got.Lead.Standings, want)
-			}
-			if want := l.model.demo[who]; (got.Lead.Standings[0].Episodes == 1) != want {
-				return fmt.Errorf("%s qualified %d times", who, got.Lead.Standings[0].Episodes)
+			t.Logf("  nats-server-%d, which leads %s, is killed", i, name)
+			nodes[i].Kill()
+			back(i)
+		}},
+		{"a server that does not lead LEADS", func() {
+			i := (servertest.LeaderOf(t, nodes, "LEADS") + 1 + s.rng.IntN(2)) % len(nodes)
+			t.Logf("  nats-server-%d is killed", i)
+			nodes[i].Kill()
+			back(i)
+		}},
+		{"two servers, so that none can write", func() {
+			i := s.rng.IntN(len(nodes))
+			j := (i + 1 + s.rng.IntN(2)) % len(nodes)
+			t.Logf("  nats-server-%d and nats-server-%d are killed", i, j)
+			nodes[i].Kill()
+			pause(s.ctx, between(s.rng, 0, time.Second))
+			nodes[j].Kill()
+			back(j, i)
+		}},
+		{"a server hangs, and some processes", func() {
+			i := s.rng.IntN(len(nodes))
+			t.Logf("  nats-server-%d hangs", i)
+			must(t, nodes[i].Pause())
+			s.killSome()
+			pause(s.ctx, between(s.rng, 0, 8*time.Second))
+			must(t, nodes[i].Continue())
+		}},
+	}
+	return s
+}
+
+// redisSentinel is a Redis whose replica takes its place, and lacks what the master acknowledged last.
+func redisSentinel(t *testing.T) *stack {
+	ns, sen := servertest.NATS(t), servertest.RedisSentinel(t)
+	s := newStack(t, ns.URL())
+	s.servers = []service{{ns, "nats-server"}, {sen.Redis[0], "redis-server-0"}, {sen.Redis[1], "redis-server-1"}}
+	for i, g := range sen.Guards {
+		s.servers = append(s.servers, service{g, fmt.Sprintf("sentinel-%d", i)})
+	}
+	s.mortal = append(s.mortal, s.servers[0])
+	s.launch(2, sen.URL)
+	lost := 0
+	failOver := func(hang bool) {
+		sen.Settled(t)
+		m := sen.Master()
+		sen.Lag(t, 1-m)
+		ahead := func() int { return committed(t, sen.Redis[m]) - committed(t, sen.Redis[1-m]) }
+		s.load.more(40 + s.rng.IntN(100))
+		s.eventually(patience, func() error {
+			if ahead() == 0 {
+				return errors.New("the master has nothing that its replica has not")
 			}
 			return nil
 		})
+		pause(s.ctx, between(s.rng, 0, time.Second))
+		n := ahead()
+		t.Logf("  redis-server-%d, which is %d messages ahead of its replica, goes down", m, n)
+		lost += n
+		if hang {
+			must(t, sen.Redis[m].Pause())
+		} else {
+			sen.Redis[m].Kill()
+		}
+		s.eventually(patience, func() error {
+			if !sen.Redis[1-m].IsMaster() {
+				return errors.New("the replica is not promoted")
+			}
+			return nil
+		})
+		sen.Unlag(t, 1-m)
+		pause(s.ctx, between(s.rng, 0, 2*time.Second))
+		if hang { // it believes to be the master still
+			must(t, sen.Redis[m].Continue())
+		} else {
+			sen.Redis[m].Start(t)
+		}
 	}
-	out, err := baton("verify", "--grpc", scorer)
-	if err != nil {
-		t.Error(err)
+	s.faults = []fault{
+		{"the master is killed", func() { failOver(false) }},
+		{"the master hangs, and comes back as one of two", func() { failOver(true) }},
+		{"some processes", s.killSome},
 	}
-	t.Logf("verify: %s", strings.TrimSpace(out))
-	t.Logf("%d leads, %d handoffs, %d events published, %d offers shown", len(l.model.points), len(l.model.demo), l.events, l.offers())
+	s.done = func() { t.Logf("fail-overs lost %d commits' messages, which were folded again", lost) }
+	return s
 }
 
-// tell shows what became of some leads whose handoff is missing.
-func (l *load) tell(scorer string) {
-	told := 0
-	for who := range l.model.demo {
-		out, err := baton("lead", "get", who, "-o", "json", "--grpc", scorer)
-		if (err != nil || !strings.Contains(out, `"open"`)) && told < 3 {
-			story, _ := baton("lead", "timeline", who, "--grpc", scorer)
-			l.t.Logf("%s: %v\n%s\n%s", who, err, out, story)
-			told++
+// committed is how many messages the shards' states in a Redis are of.
+func committed(t *testing.T, p *servertest.Process) int {
+	sum := 0
+	for _, position := range p.Fields(t, shardMetas, "position") {
+		var created, sequence int
+		if _, err := fmt.Sscan(position, &created, &sequence); err == nil {
+			sum += sequence
 		}
 	}
-	out, err := baton("verify", "--grpc", scorer)
-	l.t.Logf("verify: %v\n%s", err, out)
+	return sum
 }
 
-// delivered says whether each expected handoff is there once and was delivered.
-func (l *load) delivered(router string) error {
-	out, err := baton("handoff", "list", "--limit", "10000", "-o", "json", "--grpc", router)
-	if err != nil {
-		return err
+var shardMetas = func() (keys []string) {
+	for _, digit := range "0123456789abcdef" {
+		keys = append(keys, fmt.Sprintf("baton:{%c}:meta", digit))
 	}
-	var got handoffsJSON
-	if err := json.Unmarshal([]byte(out), &got); err != nil {
-		return err
+	return keys
+}()
+
+// redisCluster is a Cluster of three masters, each with a replica that takes its place.
+func redisCluster(t *testing.T) *stack {
+	ns := servertest.NATS(t)
+	url, nodes := servertest.RedisClusterReplicated(t)
+	s := newStack(t, ns.URL())
+	s.servers = []service{{ns, "nats-server"}}
+	for i, n := range nodes {
+		s.servers = append(s.servers, service{n, fmt.Sprintf("redis-server-%d", i)})
 	}
-	seen := map[string]int{}
-	waiting := 0
-	for _, h := range got.Handoffs {
-		seen[h.Qualified.Profile.Lead["email"]]++
-		if h.DeliveredAt == "" {
-			waiting++
-		}
-	}
-	for who := range l.model.demo {
-		if seen[who] > 1 {
-			l.t.Fatalf("%s was handed off %d times", who, seen[who])
-		}
-	}
-	if len(seen) != len(l.model.demo) || waiting > 0 {
-		var missing []string
-		for who := range l.model.demo {
-			if seen[who] == 0 {
-				missing = append(missing, who)
+	s.mortal = append(s.mortal, s.servers[0])
+	s.launch(2, url)
+	failOver := func(hang bool) {
+		servertest.ClusterSettled(t, nodes)
+		masters := 0
+		victim := -1
+		for i, n := range nodes {
+			if n.IsMaster() {
+				if masters++; s.rng.IntN(masters) == 0 {
+					victim = i
+				}
 			}
 		}
-		return fmt.Errorf("%d of %d handoffs, %d of them not delivered; missing: %v", len(seen), len(l.model.demo), waiting, missing)
+		s.load.more(40 + s.rng.IntN(100))
+		pause(s.ctx, between(s.rng, 0, time.Second))
+		t.Logf("  redis-server-%d, a master, goes down", victim)
+		if hang {
+			must(t, nodes[victim].Pause())
+		} else {
+			nodes[victim].Kill()
+		}
+		if s.rng.IntN(4) > 0 { // else it may be back before its replica is promoted
+			s.eventually(patience, func() error {
+				n := 0
+				for i, p := range nodes {
+					if i != victim && p.IsMaster() {
+						n++
+					}
+				}
+				if n != 3 {
+					return fmt.Errorf("%d masters", n)
+				}
+				return nil
+			})
+		}
+		pause(s.ctx, between(s.rng, 0, 2*time.Second))
+		if hang {
+			must(t, nodes[victim].Continue())
+		} else {
+			nodes[victim].Start(t)
+		}
 	}
+	s.faults = []fault{
+		{"a master is killed", func() { failOver(false) }},
+		{"a master hangs, and comes back as one of two", func() { failOver(true) }},
+		{"some processes", s.killSome},
+	}
+	return s
+}
+
+// redisSnapshot is a Redis that is put back to what it was seconds ago.
+func redisSnapshot(t *testing.T) *stack {
+	ns, rs := servertest.NATS(t), servertest.RedisWithoutLog(t)
+	s := newStack(t, ns.URL())
+	s.servers = []service{{ns, "nats-server"}, {rs, "redis-server"}}
+	s.mortal = append(s.mortal, s.servers...)
+	s.launch(2, rs.RedisURL())
+	// behind takes a snapshot and waits until the states have gone on from it.
+	behind := func() string {
+		snapshot, was := rs.Snapshot(t), committed(t, rs)
+		s.load.more(40 + s.rng.IntN(200))
+		s.eventually(patience, func() error {
+			if committed(t, rs) <= was {
+				return errors.New("nothing was committed since")
+			}
+			return nil
+		})
+		pause(s.ctx, between(s.rng, 0, 3*time.Second))
+		t.Logf("  the snapshot is %d messages behind", committed(t, rs)-was)
+		return snapshot
+	}
+	s.faults = []fault{
+		{"Redis is restored while the scorers run", func() { rs.Restore(t, behind()) }},
+		{"Redis is restored while no scorer runs", func() {
+			snapshot := behind()
+			for _, v := range s.named("scorer") {
+				v.Kill()
+			}
+			rs.Restore(t, snapshot)
+			for _, v := range s.named("scorer") {
+				v.Start(t)
+			}
+		}},
+		{"some processes", s.killSome},
+	}
+	return s
+}
+
+// natsCopy is a NATS server whose streams are put back to what they were seconds ago. Then the operator starts Baton anew
+// and replays every shard, and who publishes sends again what was sent since.
+func natsCopy(t *testing.T) *stack {
+	ns, rs := servertest.NATS(t), servertest.Redis(t)
+	s := newStack(t, ns.URL())
+	s.servers = []service{{ns, "nats-server"}, {rs, "redis-server"}}
+	s.mortal = append(s.mortal, s.servers...)
+	s.launch(2, rs.RedisURL())
+	s.faults = []fault{
+		{"all streams are restored from a copy", func() {
+			mark := s.load.mark()
+			older := ns.CopyStore(t)
+			was := committed(t, rs)
+			s.load.more(40 + s.rng.IntN(200))
+			s.eventually(patience, func() error {
+				if committed(t, rs) < was+40 {
+					return errors.New("the scorers have not gone on")
+				}
+				return nil
+			})
+			pause(s.ctx, between(s.rng, 0, 2*time.Second))
+			ns.RestoreStore(t, older)
+			s.eventually(patience, func() error { return s.someStandStill() })
+			restart(t, s.named("router"))
+			restart(t, s.named("notifier"))
+			s.adoptAll("--replay")
+			s.load.again(mark)
+		}},
+		{"some processes", s.killSome},
+	}
+	return s
+}
+
+// someStandStill says whether some shard stands still, as all do that were read beyond what their stream now holds.
+func (s *stack) someStandStill() error {
+	all, err := s.shards()
+	if err != nil {
+		return err
+	}
+	n := 0
+	for _, sh := range all {
+		if sh.GetStopped() != "" {
+			n++
+			if !strings.Contains(sh.GetStopped(), "baton shard adopt") {
+				s.t.Errorf("shard %s does not say what to do: %s", sh.GetId(), sh.GetStopped())
+			}
+		}
+	}
+	if n == 0 {
+		return errors.New("no shard stands still")
+	}
+	s.t.Logf("  %d shards stand still", n)
 	return nil
+}
+
+// adoptAll is what an operator does for every shard.
+func (s *stack) adoptAll(how string) {
+	for _, digit := range "0123456789abcdef" {
+		s.adopt(string(digit), how)
+	}
+}
+
+func (s *stack) adopt(shard, how string) {
+	s.eventually(patience, func() error {
+		_, err := baton("shard", "adopt", shard, how, "--grpc", s.scorer)
+		return err
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,7 +25,9 @@ type load struct {
 	conn  *grpc.ClientConn
 	model model
 
+	people  int // have addresses and anonymous ids by number
 	events  int
+	batches []*batch
 	sending sync.WaitGroup
 
 	mu    sync.Mutex
@@ -33,7 +36,7 @@ type load struct {
 
 func newLoad(t *testing.T, ctx context.Context, rng *rand.Rand, nats, notifier string) *load {
 	t.Helper()
-	l := &load{t: t, ctx: ctx, rng: rng, model: model{points: map[string]int{}, demo: map[string]bool{}}, shown: map[string]bool{}}
+	l := &load{t: t, ctx: ctx, rng: rng, model: model{points: map[string]int{}, demo: map[string]bool{}}, shown: map[string]bool{}, people: 40}
 	eventually(t, time.Minute, func() (err error) {
 		l.pub, err = client.Connect(nats, client.PublisherOptions{})
 		return err
@@ -81,36 +84,51 @@ func (l *load) offers() int {
 }
 
 // more publishes n events in the background: most are page views, some under an anonymous id that is tied to its address
-// sooner or later, some are demo requests, and some are published twice.
+// sooner or later, some are demo requests, and some are published twice. Each time some people are new.
 func (l *load) more(n int) {
+	l.people += 8
 	var bodies [][]byte
 	for range n {
 		l.events++
-		i := l.rng.IntN(60)
-		who := fmt.Sprintf("p%d@example.org", i)
-		lead := map[string]any{"email": who}
+		i := l.rng.IntN(l.people)
+		if l.rng.IntN(2) == 0 {
+			i = max(0, l.people-30) + l.rng.IntN(min(30, l.people))
+		}
+		lead := map[string]any{"email": address(i)}
 		kind, properties := "page.viewed", map[string]any{"path": "/"}
 		switch l.rng.IntN(12) {
 		case 0:
-			if !l.model.demo[who] { // one episode each: the model knows nothing of `again`
+			if !l.model.demo[address(i)] { // one episode each: the model knows nothing of `again`
 				kind, properties = "form.submitted", map[string]any{"form": "demo"}
-				l.model.raise(who)
-			} else {
-				l.model.view(who)
 			}
 		case 1, 2:
-			lead = map[string]any{"anonymousId": fmt.Sprintf("a%d", i)}
-			l.model.view(who)
+			lead = map[string]any{"anonymousId": anonymous(i)}
 		case 3:
-			lead["anonymousId"] = fmt.Sprintf("a%d", i)
-			l.model.view(who)
-		default:
-			l.model.view(who)
+			lead["anonymousId"] = anonymous(i)
+		}
+		if kind == "form.submitted" {
+			l.model.raise(address(i))
+		} else {
+			l.model.view(address(i))
 		}
 		bodies = append(bodies, l.body(l.events, kind, lead, properties))
 		if l.rng.IntN(10) == 0 {
 			bodies = append(bodies, bodies[l.rng.IntN(len(bodies))])
 		}
+	}
+	l.send(bodies)
+}
+
+func address(person int) string   { return fmt.Sprintf("p%d@example.org", person) }
+func anonymous(person int) string { return fmt.Sprintf("a%d", person) }
+
+// tie ties every anonymous id to its address.
+func (l *load) tie() {
+	var bodies [][]byte
+	for i := range l.people {
+		l.events++
+		l.model.view(address(i))
+		bodies = append(bodies, l.body(l.events, "page.viewed", map[string]any{"email": address(i), "anonymousId": anonymous(i)}, map[string]any{"path": "/"}))
 	}
 	l.send(bodies)
 }
@@ -126,12 +144,20 @@ func (l *load) body(id int, kind string, lead, properties map[string]any) []byte
 	return b
 }
 
+// batch is what was published at one time.
+type batch struct {
+	bodies [][]byte
+	stored atomic.Bool
+}
+
 // send publishes until each event is known to be stored.
 func (l *load) send(bodies [][]byte) {
+	b := &batch{bodies: bodies}
+	l.batches = append(l.batches, b)
 	l.sending.Go(func() {
-		for _, b := range bodies {
+		for _, body := range bodies {
 			for {
-				r := l.pub.PublishBytes(l.ctx, b)
+				r := l.pub.PublishBytes(l.ctx, body)
 				if r.Outcome == client.Accepted || r.Outcome == client.Duplicate {
 					break
 				}
@@ -141,25 +167,37 @@ func (l *load) send(bodies [][]byte) {
 				}
 			}
 		}
+		b.stored.Store(true)
 	})
+}
+
+// mark returns from which batch on not all events are known to be stored.
+func (l *load) mark() int {
+	for i, b := range l.batches {
+		if !b.stored.Load() {
+			return i
+		}
+	}
+	return len(l.batches)
+}
+
+// again publishes everything from a mark on again, as who keeps what was sent does after a loss.
+func (l *load) again(mark int) {
+	for _, b := range l.batches[mark:] {
+		l.send(b.bodies)
+	}
 }
 
 // finish ties every anonymous id to its address, publishes a demo request for some who have none, and waits for the load
 // to be stored. The sales tool goes on until the test ends.
 func (l *load) finish() {
+	l.tie()
 	var bodies [][]byte
-	for i := range 60 {
-		l.events++
-		who := fmt.Sprintf("p%d@example.org", i)
-		l.model.view(who)
-		bodies = append(bodies, l.body(l.events, "page.viewed", map[string]any{"email": who, "anonymousId": fmt.Sprintf("a%d", i)}, map[string]any{"path": "/"}))
-	}
-	for _, i := range []int{3, 14, 15, 59} {
-		who := fmt.Sprintf("p%d@example.org", i)
-		if !l.model.demo[who] {
+	for i := range l.people {
+		if i%7 == 0 && !l.model.demo[address(i)] {
 			l.events++
-			l.model.raise(who)
-			bodies = append(bodies, l.body(l.events, "form.submitted", map[string]any{"email": who}, map[string]any{"form": "demo"}))
+			l.model.raise(address(i))
+			bodies = append(bodies, l.body(l.events, "form.submitted", map[string]any{"email": address(i)}, map[string]any{"form": "demo"}))
 		}
 	}
 	l.send(bodies)
