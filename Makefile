@@ -14,6 +14,10 @@ MODULES := api services
 FUZZTIME ?= 30s
 # How many faults `make crash` spreads over its set-ups.
 ROUNDS ?= 20
+# How many times `make crash` kills what it tests.
+ROUNDS ?= 5
+# More flags of `baton bench`.
+ARGS ?=
 
 .PHONY: help
 help: ## Show this menu
@@ -58,6 +62,12 @@ servers: $(BIN)/nats-server ## Make sure of the servers that tests start, and pr
 	@redis=$$(scripts/ensure-redis); \
 	echo "export BATON_TEST_NATS_SERVER=$(BIN)/nats-server"; \
 	echo "export BATON_TEST_REDIS_SERVER=$$redis"
+
+##@ Measure
+
+.PHONY: bench
+bench: build servers ## Measure this machine's limit and Baton's share of it; ARGS="--events 200000 -o json" for other flags
+	$(test-env) .bin/baton bench $(ARGS)
 
 ##@ Check
 

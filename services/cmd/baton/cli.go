@@ -10,6 +10,7 @@ import (
 	handoffv1 "github.com/leadbaton/baton/api/gen/baton/handoff/v1"
 	leadv1 "github.com/leadbaton/baton/api/gen/baton/lead/v1"
 	"github.com/leadbaton/baton/services/cmd/baton/internal/screen"
+	"github.com/leadbaton/baton/services/internal/benchmark"
 )
 
 // Where `baton up` listens, and where the clients look for it. NATS is not on its usual 4222, where another may be running.
@@ -64,6 +65,9 @@ type grammar struct {
 		Adopt shardAdoptCommand `cmd:"" help:"Decide what becomes of a shard whose stream was restored or created anew."`
 	} `cmd:"" help:"Shards: the leads' log in 16 parts."`
 
+	Bench       benchCommand       `cmd:"" help:"Measure this machine's limit and Baton's share of it."`
+	BenchWorker benchWorkerCommand `cmd:"" hidden:""`
+
 	Version versionCommand `cmd:"" help:"Show the version of this binary."`
 }
 
@@ -106,6 +110,7 @@ func run(args []string, s *system) int {
 			"http":   defaultHTTP,
 			"nats":   defaultNATS,
 			"listen": defaultNATSListen,
+			"parts":  strings.Join(benchmark.Parts, ", "),
 			"helds":  strings.Join(screen.Words(leadv1.Held(0)), ", "),
 			"states": strings.Join(screen.Words(handoffv1.State(0)), ", "),
 			"verbs":  strings.Join(screen.Words(handoffv1.Verb(0)), ", "),
