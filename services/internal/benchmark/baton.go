@@ -25,7 +25,7 @@ func (r *run) startService(name string, args ...string) (*process, string, error
 	if err != nil {
 		return nil, "", err
 	}
-	p, err := r.bed.start(name, nil, r.Baton, append([]string{name, "--grpc", address, "--log-level", "warn"}, args...)...)
+	p, err := r.bed.start(name, nil, r.Baton, append([]string{name, "--grpc", address, "--http", "off", "--log-level", "warn"}, args...)...)
 	return p, address, err
 }
 

@@ -123,7 +123,10 @@ func TestInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	select {
-	case <-ended:
+	case err := <-ended:
+		if err == nil {
+			t.Error("it ended well")
+		}
 	case <-time.After(time.Minute):
 		_ = c.Process.Kill()
 		t.Fatal("it does not end")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -99,7 +100,11 @@ func (p *process) ended() error {
 	if len(b) > 2000 {
 		b = b[len(b)-2000:]
 	}
-	return fmt.Errorf("%s ended (%v); its last words:\n%s", p.name, p.err, bytes.TrimSpace(b))
+	err := p.err
+	if err == nil {
+		err = errors.New("without an error")
+	}
+	return fmt.Errorf("%s ended: %w; its last words:\n%s", p.name, err, bytes.TrimSpace(b))
 }
 
 // until waits for a condition that p brings about.
@@ -122,14 +127,19 @@ func (p *process) until(ctx context.Context, what string, ok func() bool) error 
 	return nil
 }
 
-// freeAddress returns an address of loopback that nobody listens on.
+// freeAddress returns an address of loopback that nobody listens on. Its port is below those that the system gives to
+// connections, one of which could take it before the server does.
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	var err error
+	for range 100 {
+		var l net.Listener
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(22_000)))
+		if l, err = net.Listen("tcp", address); err == nil {
+			_ = l.Close()
+			return address, nil
+		}
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return "", fmt.Errorf("no port of loopback between 10000 and 32000 is free: %w", err)
 }
 
 // startNATS starts a nats-server with JetStream in a folder and returns its URL. sync is its sync_interval.
@@ -201,51 +211,4 @@ func find(named, hint string, names ...string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("%s is not in $PATH, and the benchmark measures a real one: %s", names[0], hint)
-}
-
-// usage is what a process has used so far.
-type usage struct {
-	cpu      time.Duration
-	resident uint64 // bytes, now
-}
-
-var errNoUsage = errors.New("what a process uses cannot be read")
-
-// usageOfPS reads it from ps, where there is no /proc.
-func usageOfPS(pid int) (usage, error) {
-	out, err := exec.Command("ps", "-o", "time=,rss=", "-p", strconv.Itoa(pid)).Output()
-	if err != nil {
-		return usage{}, fmt.Errorf("%w: %w", errNoUsage, err)
-	}
-	f := bytes.Fields(out)
-	if len(f) != 2 {
-		return usage{}, fmt.Errorf("%w: ps says %q", errNoUsage, out)
-	}
-	cpu, err := psTime(string(f[0]))
-	if err != nil {
-		return usage{}, err
-	}
-	kib, err := strconv.ParseUint(string(f[1]), 10, 64)
-	return usage{cpu, kib << 10}, err
-}
-
-// psTime reads [[DD-]HH:]MM:SS[.CC].
-func psTime(s string) (time.Duration, error) {
-	var days int
-	if d, rest, ok := bytes.Cut([]byte(s), []byte("-")); ok {
-		var err error
-		if days, err = strconv.Atoi(string(d)); err != nil {
-			return 0, fmt.Errorf("%w: the time %q", errNoUsage, s)
-		}
-		s = string(rest)
-	}
-	total := float64(0)
-	for _, part := range bytes.Split([]byte(s), []byte(":")) {
-		v, err := strconv.ParseFloat(string(part), 64)
-		if err != nil {
-			return 0, fmt.Errorf("%w: the time %q", errNoUsage, s)
-		}
-		total = total*60 + v
-	}
-	return time.Duration(days)*24*time.Hour + time.Duration(total*float64(time.Second)), nil
 }

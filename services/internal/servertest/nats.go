@@ -10,6 +10,12 @@ import (
 	"testing"
 )
 
+// NATSProgram is the path of nats-server.
+func NATSProgram(t testing.TB) string {
+	t.Helper()
+	return find(t, "BATON_TEST_NATS_SERVER", "`make .bin/nats-server` builds it", "nats-server")
+}
+
 // NATS starts a nats-server with JetStream on disk, synced always.
 func NATS(t testing.TB) *Process {
 	t.Helper()
@@ -21,7 +27,7 @@ func NATS(t testing.TB) *Process {
 		t.Fatal(err)
 	}
 	p := &Process{
-		bin:  find(t, "BATON_TEST_NATS_SERVER", "`make .bin/nats-server` builds it", "nats-server"),
+		bin:  NATSProgram(t),
 		args: []string{"-c", conf}, Addr: "127.0.0.1:" + strconv.Itoa(port), Port: port, Dir: dir,
 	}
 	p.start(t)
@@ -37,7 +43,7 @@ func NATSCluster(t testing.TB) []*Process {
 		route[i], client[i] = FreePort(t), FreePort(t)
 		routes = append(routes, fmt.Sprintf("\"nats://127.0.0.1:%d\"", route[i]))
 	}
-	bin := find(t, "BATON_TEST_NATS_SERVER", "`make .bin/nats-server` builds it", "nats-server")
+	bin := NATSProgram(t)
 	var out []*Process
 	for i := range 3 {
 		dir := t.TempDir()

@@ -14,6 +14,12 @@ import (
 
 const redisHint = "install redis-server 7.0 or newer (Debian: apt-get install redis-server; `make test` does it)"
 
+// RedisProgram is the path of redis-server or valkey-server.
+func RedisProgram(t testing.TB) string {
+	t.Helper()
+	return find(t, "BATON_TEST_REDIS_SERVER", redisHint, "redis-server", "valkey-server")
+}
+
 // Redis starts a redis-server that keeps its data over a Start after Kill (append-only file, synced every second).
 func Redis(t testing.TB, extra ...string) *Process {
 	t.Helper()
@@ -28,7 +34,7 @@ func newRedis(t testing.TB, extra ...string) *Process {
 	dir := t.TempDir()
 	args := []string{"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--daemonize", "no"}
 	return &Process{
-		bin:  find(t, "BATON_TEST_REDIS_SERVER", redisHint, "redis-server", "valkey-server"),
+		bin:  RedisProgram(t),
 		args: append(args, extra...), Addr: "127.0.0.1:" + strconv.Itoa(port), Port: port, Dir: dir,
 	}
 }

@@ -46,7 +46,7 @@ func RedisSentinel(t testing.TB) *Sentinel {
 			t.Fatal(err)
 		}
 		p := &Process{
-			bin:  find(t, "BATON_TEST_REDIS_SERVER", redisHint, "redis-server", "valkey-server"),
+			bin:  RedisProgram(t),
 			args: []string{conf, "--sentinel"}, Addr: "127.0.0.1:" + strconv.Itoa(port), Port: port, Dir: dir,
 		}
 		p.start(t)
