@@ -14,8 +14,6 @@ MODULES := api services
 FUZZTIME ?= 30s
 # How many faults `make crash` spreads over its set-ups.
 ROUNDS ?= 20
-# How many times `make crash` kills what it tests.
-ROUNDS ?= 5
 # More flags of `baton bench`.
 ARGS ?=
 
