@@ -17,7 +17,8 @@ func (l *Lead) refresh(g *Log) {
 	for space := range l.attributes {
 		for i := range l.attributes[space] {
 			a := &l.attributes[space][i]
-			a.value, _ = attribute.Normalise(g.fields[space][a.name].Declaration, a.raw)
+			value, _ := attribute.Normalise(g.fields[space][a.name].Declaration, a.raw)
+			a.reads(value)
 		}
 	}
 	l.derive()
@@ -31,12 +32,12 @@ func (l *Lead) derive() {
 }
 
 // take takes in what an event says of the lead and its account.
-func (l *Lead) take(g *Log, ev *event.Event, t int64) {
+func (l *Lead) take(g *Log, words vocabulary, ev *event.Event, t int64) {
 	l.refresh(g)
 	changed := false
 	for i := range ev.Lead {
 		f := &ev.Lead[i]
-		if l.put(g, ofLead, f, ev, t) {
+		if l.put(g, words, ofLead, f, ev, t) {
 			changed = true
 			if f.Name == "email" {
 				l.derive()
@@ -44,12 +45,12 @@ func (l *Lead) take(g *Log, ev *event.Event, t int64) {
 		}
 	}
 	for i := range ev.Account {
-		if l.put(g, ofAccount, &ev.Account[i], ev, t) {
+		if l.put(g, words, ofAccount, &ev.Account[i], ev, t) {
 			changed = true
 		}
 	}
 	for i := range ev.IDs {
-		l.put(g, ofIDs, &ev.IDs[i], ev, t)
+		l.put(g, words, ofIDs, &ev.IDs[i], ev, t)
 	}
 	if changed {
 		for _, s := range l.standings {
@@ -62,10 +63,10 @@ func (l *Lead) take(g *Log, ev *event.Event, t int64) {
 //
 // A preferred source wins, then the greatest time of the event, then the later in the stream. An address of a lead that
 // was merged into this one never replaces this lead's own.
-func (l *Lead) put(g *Log, space int, f *event.Field, ev *event.Event, t int64) bool {
+func (l *Lead) put(g *Log, words vocabulary, space int, f *event.Field, ev *event.Event, t int64) bool {
 	foreign := space == ofLead && f.Name == "email" && string(ev.Key) != l.key
 	a := l.find(space, f.Name)
-	if a != nil && a.raw == f.Value && a.source == ev.Source && a.foreign == foreign && a.value.Kind != attribute.None {
+	if a != nil && a.raw == f.Value && a.source == ev.Source && a.foreign == foreign && (a.read == nil || a.read.Kind != attribute.None) {
 		a.time = max(a.time, t)
 		return false
 	}
@@ -79,27 +80,51 @@ func (l *Lead) put(g *Log, space int, f *event.Field, ev *event.Event, t int64) 
 		return false
 	}
 	if a == nil {
-		at, _ := slices.BinarySearchFunc(l.attributes[space], f.Name, func(a attr, n string) int { return cmp.Compare(a.name, n) })
-		l.attributes[space] = slices.Insert(l.attributes[space], at, attr{name: keep(f.Name)})
-		a = &l.attributes[space][at]
+		a = l.insert(space, words.keep(f.Name), ev)
 	} else if !declared.replaces(a, ev.Source, t, foreign) {
 		return false
 	}
-	changed := a.value != value
+	changed := a.value() != value
 	a.raw = f.Value
 	a.raw.Str = keep(f.Value.Str)
-	a.value = value
-	switch {
-	case value.Kind == attribute.Text && value.Str == a.raw.Str:
-		a.value.Str = a.raw.Str
-	case value.Str != "":
-		a.value.Str = keep(value.Str)
+	if value.Str == a.raw.Str {
+		value.Str = a.raw.Str
+	} else {
+		value.Str = keep(value.Str)
 	}
+	a.reads(value)
 	if a.source != ev.Source {
-		a.source = keep(ev.Source)
+		a.source = words.keep(ev.Source)
 	}
 	a.time, a.foreign = t, foreign
 	return changed
+}
+
+// insert makes room for an attribute. The first makes it for as many as its event tells.
+func (l *Lead) insert(space int, name string, ev *event.Event) *attr {
+	list := l.attributes[space]
+	if list == nil {
+		list = make([]attr, 0, [spaces]int{ofLead: len(ev.Lead), ofAccount: len(ev.Account), ofIDs: len(ev.IDs)}[space])
+	}
+	at, _ := slices.BinarySearchFunc(list, name, func(a attr, n string) int { return cmp.Compare(a.name, n) })
+	l.attributes[space] = slices.Insert(list, at, attr{name: name})
+	return &l.attributes[space][at]
+}
+
+// value is the attribute as the agreements in force declare it.
+func (a *attr) value() attribute.Value {
+	if a.read != nil {
+		return *a.read
+	}
+	return a.raw
+}
+
+// reads takes note of what raw says, as the agreements in force declare it.
+func (a *attr) reads(value attribute.Value) {
+	if a.read = nil; value != a.raw {
+		v := value // so that nothing is allocated for what is read as it is
+		a.read = &v
+	}
 }
 
 // replaces says whether what a source says of an instant takes the place of what is known.

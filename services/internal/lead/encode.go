@@ -119,15 +119,27 @@ func (r *reader) byte() byte {
 func (r *reader) bool() bool { return r.byte() != 0 }
 
 // text returns a copy.
-func (r *reader) text() string {
+func (r *reader) text() string { return string(r.view()) }
+
+// view returns a text that is good for as long as what is read is not changed.
+func (r *reader) view() []byte {
 	n := r.uint()
 	if n > uint64(len(r.b)) {
 		r.fail()
-		return ""
+		return nil
 	}
-	s := string(r.b[:n])
+	s := r.b[:n]
 	r.b = r.b[n:]
 	return s
+}
+
+// word returns a text that many leads share.
+func (r *reader) word(words vocabulary) string {
+	b := r.view()
+	if known, ok := words[string(b)]; ok {
+		return known
+	}
+	return words.keep(string(b))
 }
 
 // count reads how many items follow, of which each takes at least size bytes.
@@ -173,6 +185,27 @@ func (r *reader) value() attribute.Value {
 	default:
 		return attribute.Value{Kind: kind}
 	}
+}
+
+// vocabulary keeps one copy of the words that most leads share: names of attributes, sources.
+type vocabulary map[string]string
+
+// maxWords and maxWord bound a vocabulary: publishers choose the words.
+const (
+	maxWords = 4096
+	maxWord  = 64
+)
+
+// keep returns a copy of s that does not hold on to what s is a view into.
+func (v vocabulary) keep(s string) string {
+	if known, ok := v[s]; ok {
+		return known
+	}
+	s = keep(s)
+	if len(v) < maxWords && len(s) <= maxWord {
+		v[s] = s
+	}
+	return s
 }
 
 // keep returns a copy of s that does not hold on to the message that s is a view into.

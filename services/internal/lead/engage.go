@@ -35,7 +35,7 @@ func (m *Machine) foldEvent(l *Lead, in *input) {
 		l.clock = t
 	}
 	l.events++
-	l.take(m.log, ev, t)
+	l.take(m.log, m.words, ev, t)
 	m.tie(l, in)
 	if len(m.log.agreements) == 0 {
 		return

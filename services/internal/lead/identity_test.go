@@ -360,7 +360,7 @@ func FuzzLoad(f *testing.F) {
 		f.Add(encoded(w.lead(leadkey.FromEmail("p@acme.example")))[""])
 	}
 	f.Fuzz(func(t *testing.T, main []byte) {
-		l, _, err := loadLead("k", main)
+		l, _, err := loadLead("k", main, vocabulary{})
 		if err == nil {
 			l.appendMain(nil)
 		}

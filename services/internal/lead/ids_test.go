@@ -68,7 +68,7 @@ func TestIDsAreTheNewest(t *testing.T) {
 				records[part] = bytes.Clone(v)
 			}
 		})
-		back, parts, err := loadLead("k", records[""])
+		back, parts, err := loadLead("k", records[""], vocabulary{})
 		if err != nil {
 			r.Fatal(err)
 		}

@@ -154,8 +154,7 @@ func (m *Machine) judge(l *Lead, s *standing, f *inForce, o *occasion) {
 	}
 	s.bind(f, m.log.epoch)
 	s.refit(l, f, m.log.epoch)
-	sc := s.evaluate(f, l.clock, m.lines)
-	m.lines = sc.lines
+	sc := s.evaluate(f, l.clock, false)
 	v := s.weigh(l, f, &sc, &o.now)
 	if v.act == nil || s.withdrew(everything) {
 		v.held = leadv1.Held_HELD_UNSPECIFIED
@@ -166,7 +165,7 @@ func (m *Machine) judge(l *Lead, s *standing, f *inForce, o *occasion) {
 	path := f.Paths[v.path].ID
 	switch {
 	case v.held == leadv1.Held_HELD_UNSPECIFIED:
-		m.qualify(l, s, f, o, &v, &sc)
+		m.qualify(l, s, f, o, &v)
 	case !changed:
 	case v.held == leadv1.Held_HELD_DIVERTED:
 		m.emitFact(l, f, o.in, &leadv1.Fact{Fact: &leadv1.Fact_LeadDiverted{
@@ -193,8 +192,9 @@ func (s *standing) tell(v verdict) bool {
 }
 
 // qualify opens an episode.
-func (m *Machine) qualify(l *Lead, s *standing, f *inForce, o *occasion, v *verdict, sc *score) {
+func (m *Machine) qualify(l *Lead, s *standing, f *inForce, o *occasion, v *verdict) {
 	p := &f.Paths[v.path]
+	sc := s.evaluate(f, l.clock, true)
 	s.open = true
 	s.episode++
 	s.path = p.ID

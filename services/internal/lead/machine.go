@@ -46,15 +46,17 @@ type Machine struct {
 	tx  *fold.Tx
 	log *Log
 
+	// words are those of the shard's leads.
+	words vocabulary
+
 	// Room that is used again.
-	lines   []line
 	matched []int
 	scope   condition.Scope
 }
 
 // New returns the fold of a shard: one lower-case hex digit.
 func New(shard string) *Machine {
-	return &Machine{shard: shard, producer: subject.ShardProducer(shard)}
+	return &Machine{shard: shard, producer: subject.ShardProducer(shard), words: vocabulary{}}
 }
 
 // Version implements fold.Machine.
@@ -65,7 +67,7 @@ func (m *Machine) Load(key string, main []byte) (fold.State, []string, error) {
 	if key == "" {
 		return stateOf(loadLog(main))
 	}
-	return stateOf(loadLead(key, main))
+	return stateOf(loadLead(key, main, m.words))
 }
 
 // stateOf keeps a nil pointer from becoming a State that is not nil.

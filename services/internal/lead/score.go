@@ -24,7 +24,16 @@ type line struct {
 // score is what a lead is worth under one agreement at one instant, in thousandths.
 type score struct {
 	engagement, fit int64
-	lines           []line
+	// lines add up to the score; nil if it is not explained.
+	lines     []line
+	explained bool
+}
+
+// tell adds a line.
+func (sc *score) tell(x line) {
+	if sc.explained {
+		sc.lines = append(sc.lines, x)
+	}
 }
 
 func (sc *score) total() int64 { return sc.engagement + sc.fit }
@@ -35,7 +44,7 @@ func (s *standing) refit(l *Lead, f *inForce, epoch uint64) {
 		return
 	}
 	scope := condition.Scope{Lead: (*leadObject)(l), Account: (*accountObject)(l)}
-	s.fit = s.fit[:0]
+	s.fit = slices.Grow(s.fit[:0], len(f.Fit))
 	for i := range f.Fit {
 		ok, _ := f.Fit[i].When.Match(&scope)
 		s.fit = append(s.fit, ok)
@@ -43,10 +52,10 @@ func (s *standing) refit(l *Lead, f *inForce, epoch uint64) {
 	s.fitEpoch = epoch
 }
 
-// evaluate returns the score at an instant, which is not before any event of the lead. It uses the room of lines.
-// The standing must be bound and fitted.
-func (s *standing) evaluate(f *inForce, t int64, lines []line) score {
-	sc := score{lines: lines[:0]}
+// evaluate returns the score at an instant, which is not before any event of the lead, with its lines if it is to be
+// explained. The standing must be bound and fitted.
+func (s *standing) evaluate(f *inForce, t int64, explained bool) score {
+	sc := score{explained: explained}
 	var room [8]int64
 	groups := room[:0]
 	for range f.Groups {
@@ -75,11 +84,11 @@ func (s *standing) evaluate(f *inForce, t int64, lines []line) score {
 			x.first, x.last = min(x.first, sum.first), max(x.last, sum.last)
 		}
 		x.points = gross.round()
-		sc.lines = append(sc.lines, x)
+		sc.tell(x)
 		net := x.points
 		if unfadedCut != 0 {
 			x.kind, x.points, x.unfaded = leadv1.Contribution_KIND_CAP, -cut.round(), -unfadedCut
-			sc.lines = append(sc.lines, x)
+			sc.tell(x)
 			net += x.points
 		}
 		sc.engagement += net
@@ -89,7 +98,7 @@ func (s *standing) evaluate(f *inForce, t int64, lines []line) score {
 	}
 	for i, sum := range groups {
 		if limit := int64(f.Groups[i].Limit); sum > limit {
-			sc.lines = append(sc.lines, line{
+			sc.tell(line{
 				kind: leadv1.Contribution_KIND_LIMIT, rule: f.Groups[i].ID, points: limit - sum, unfaded: limit - sum,
 			})
 			sc.engagement += limit - sum
@@ -98,7 +107,7 @@ func (s *standing) evaluate(f *inForce, t int64, lines []line) score {
 	for i, ok := range s.fit {
 		if ok {
 			p := int64(f.Fit[i].Points)
-			sc.lines = append(sc.lines, line{kind: leadv1.Contribution_KIND_FIT, rule: f.Fit[i].ID, points: p, unfaded: p})
+			sc.tell(line{kind: leadv1.Contribution_KIND_FIT, rule: f.Fit[i].ID, points: p, unfaded: p})
 			sc.fit += p
 		}
 	}

@@ -57,13 +57,13 @@ type Lead struct {
 // attr is one attribute: the value that won, as it was published.
 type attr struct {
 	name   string
-	raw    attribute.Value // Null if it was cleared
 	source string
 	time   int64
+	raw    attribute.Value // Null if it was cleared
+	// read is raw as the agreements in force declare it; nil if that is the same. Not stored.
+	read *attribute.Value
 	// foreign says that it is the address of another lead that was merged into this one.
 	foreign bool
-	// value is raw, read as the agreements in force declare it. Not stored.
-	value attribute.Value
 }
 
 // claim is an identity that this lead says is its own.
@@ -140,6 +140,9 @@ type act struct {
 // maxActObject is the greatest length of an act's properties and of its campaign; longer ones are not kept.
 const maxActObject = 4096
 
+// few is up to how many things are looked for one by one.
+const few = 16
+
 func newLead(key string) *Lead { return &Lead{key: key} }
 
 // Key returns the lead's key.
@@ -155,6 +158,14 @@ func (l *Lead) Known() bool {
 
 func (l *Lead) find(space int, name string) *attr {
 	list := l.attributes[space]
+	if len(list) <= few {
+		for i := range list {
+			if list[i].name == name {
+				return &list[i]
+			}
+		}
+		return nil
+	}
 	at, ok := slices.BinarySearchFunc(list, name, func(a attr, n string) int { return cmp.Compare(a.name, n) })
 	if !ok {
 		return nil
@@ -223,6 +234,13 @@ func (l *Lead) awaits() bool {
 
 // sumsOf returns the sums of a rule under a half-life.
 func (s *standing) sumsOf(rule string, halfLife int64, index int) *sums {
+	if len(s.sums) <= few {
+		for i := range s.sums {
+			if x := &s.sums[i]; x.halfLife == halfLife && x.rule == rule {
+				return &x.sums
+			}
+		}
+	}
 	at, ok := slices.BinarySearchFunc(s.sums, rule, func(x ruleSums, r string) int {
 		if c := cmp.Compare(x.rule, r); c != 0 {
 			return c
@@ -287,6 +305,8 @@ func (s *standing) bind(f *inForce, epoch uint64) {
 		at, ok := f.rule[s.sums[i].rule]
 		if !ok {
 			at = -1
+		} else {
+			s.sums[i].rule = f.Rules[at].ID // one text for all leads
 		}
 		s.sums[i].at = at
 	}
@@ -324,10 +344,10 @@ func (o *accountObject) Lookup(name string) attribute.Value {
 // lookup returns None for what was cleared: a condition over it is false.
 func (l *Lead) lookup(space int, name string) attribute.Value {
 	a := l.find(space, name)
-	if a == nil || a.value.Kind == attribute.Null {
+	if a == nil || a.raw.Kind == attribute.Null {
 		return attribute.Value{}
 	}
-	return a.value
+	return a.value()
 }
 
 // read returns the value of an attribute by its full name: "lead.title".

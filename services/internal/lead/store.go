@@ -289,7 +289,7 @@ func (s *spend) append(b []byte) []byte {
 }
 
 // loadLead reads a main record; nil stands for a lead that nothing is known of.
-func loadLead(key string, main []byte) (*Lead, []string, error) {
+func loadLead(key string, main []byte, words vocabulary) (*Lead, []string, error) {
 	l := newLead(key)
 	if main == nil {
 		return l, nil, nil
@@ -316,12 +316,12 @@ func loadLead(key string, main []byte) (*Lead, []string, error) {
 	}
 	sources := make([]string, r.count(1))
 	for i := range sources {
-		sources[i] = r.text()
+		sources[i] = r.word(words)
 	}
 	for space := range l.attributes {
 		list := make([]attr, r.count(5))
 		for i := range list {
-			list[i] = attr{name: r.text(), raw: r.value()}
+			list[i] = attr{name: r.word(words), raw: r.value()}
 			if s := r.uint(); s < uint64(len(sources)) {
 				list[i].source = sources[s]
 			} else {

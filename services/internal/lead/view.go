@@ -32,7 +32,7 @@ func (l *Lead) readings(g *Log, at int64) []reading {
 			shown.fit = append([]bool(nil), s.fit...)
 			shown.bind(f, g.epoch)
 			shown.refit(l, f, g.epoch)
-			list = append(list, reading{&shown, f, shown.evaluate(f, at, nil)})
+			list = append(list, reading{&shown, f, shown.evaluate(f, at, true)})
 		}
 	}
 	return list
@@ -192,7 +192,7 @@ func (l *Lead) profile(room int) *leadv1.Profile {
 		for space := range l.attributes {
 			for i := range l.attributes[space] {
 				a := &l.attributes[space][i]
-				v := a.value.String()
+				v := a.value().String()
 				if v == "" || short != (len(v) <= maxShort) || room < len(a.name)+len(v) {
 					continue
 				}
