@@ -39,6 +39,7 @@ type Notifier struct {
 	handoffs *stream.Log
 	log      *slog.Logger
 	presence *presence
+	allowed  *stream.Permissions
 	stopped  chan struct{} // closed when Run has ended
 
 	mu            sync.Mutex
@@ -64,9 +65,9 @@ func New(o Options) (*Notifier, error) {
 	}
 	return &Notifier{
 		conn: o.Stream, handoffs: o.Stream.Log(subject.HandoffsStream), log: o.Logger,
-		presence: &presence{conn: o.Stream, here: map[audience]*attendance{}},
-		stopped:  make(chan struct{}),
-		p:        newProjection(), fault: errors.New("HANDOFFS has not been read yet"),
+		presence: &presence{conn: o.Stream, here: map[audience]*attendance{}}, allowed: o.Stream.Permissions(needs()...),
+		stopped: make(chan struct{}),
+		p:       newProjection(), fault: errors.New("HANDOFFS has not been read yet"),
 		subscriptions: map[audience]map[*subscription]struct{}{},
 		confirmations: newMemory[assignment, confirmation](keptConfirmations, confirmationAge),
 		ahead:         newMemory[string, *handoffv1.Handoff](keptAhead, aheadAge),
@@ -84,6 +85,9 @@ func (n *Notifier) Register(r grpc.ServiceRegistrar) {
 func (n *Notifier) Ready() error {
 	if !n.conn.Connected() {
 		return errors.New("notifier: NATS is out of reach")
+	}
+	if err := n.allowed.Err(); err != nil {
+		return fmt.Errorf("notifier: %w", err)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -120,6 +124,11 @@ func (n *Notifier) Run(ctx context.Context) error {
 		return fmt.Errorf("notifier: %w", err)
 	}
 	defer stop()
+	looking, endLooking := context.WithCancel(ctx)
+	var looked sync.WaitGroup
+	looked.Go(func() { n.allowed.Run(looking) })
+	defer looked.Wait()
+	defer endLooking()
 	pause := shortestPause
 	for {
 		caughtUp, err := n.follow(ctx)

@@ -12,6 +12,7 @@ import (
 
 	handoffv1 "github.com/leadbaton/baton/api/gen/baton/handoff/v1"
 
+	"github.com/leadbaton/baton/api/subject"
 	"github.com/leadbaton/baton/services/internal/stream"
 )
 
@@ -26,6 +27,12 @@ const (
 	// presentSubject and an audience is attended by the notifiers that have such a subscription.
 	presentSubject = "baton.notifier.present."
 )
+
+// needs are what a notifier must be allowed to do in NATS: read HANDOFFS, and tell, hear and answer the others.
+func needs() []stream.Need {
+	const probe, all, answers = "baton.notifier.probe", "baton.notifier.>", "_INBOX.>"
+	return append(stream.Reads(subject.HandoffsStream), stream.Tells(probe, all), stream.Hears(probe, all), stream.Tells("_INBOX.probe", answers))
+}
 
 // maxName is how long the id of a rep or a team is at the most, in bytes. It goes into a subject, and NATS closes the
 // connection of whoever uses one that is much longer.

@@ -69,6 +69,7 @@ type Router struct {
 	store    store
 	term     atomic.Pointer[term] // while this router leads
 	initial  []initial            // documents to put in force that are not yet
+	allowed  *stream.Permissions
 
 	mu      sync.Mutex
 	stopped error                       // why the router stands still for good
@@ -100,13 +101,17 @@ func New(o Options) (*Router, error) {
 	if r.initial, err = initialDocuments(o.InitialAgreement, o.InitialRoster); err != nil {
 		return nil, err
 	}
+	r.allowed = o.Stream.Permissions(needs()...)
 	r.ledger = newLedger(o.Stream, r.log)
 	r.store = func(ctx context.Context, expected uint64, entries []stream.Entry) (uint64, error) {
 		return o.Stream.Append(ctx, subject.HandoffsStream, expected, entries)
 	}
-	r.election = o.Stream.Election("router", stream.Leader{Member: o.Member, Address: o.Advertise})
+	r.election = o.Stream.Election(electionKey, stream.Leader{Member: o.Member, Address: o.Advertise})
 	return r, nil
 }
+
+// electionKey names the election in which routers choose the one that leads.
+const electionKey = "router"
 
 // Register registers HandoffService, AgreementService and RosterService.
 func (r *Router) Register(s grpc.ServiceRegistrar) {
@@ -129,6 +134,8 @@ func (r *Router) Ready() error {
 		return fmt.Errorf("the router stands still: %w", stopped)
 	case !r.o.Stream.Connected():
 		return errors.New("NATS is not connected")
+	case r.allowed.Err() != nil:
+		return r.allowed.Err()
 	case !ready:
 		return errors.New("HANDOFFS is being read")
 	case hindered != nil:
@@ -162,6 +169,7 @@ func (r *Router) Run(ctx context.Context) error {
 	electing, endElection := context.WithCancel(context.WithoutCancel(ctx))
 	var elections sync.WaitGroup
 	elections.Go(func() { _ = r.election.Run(electing) })
+	elections.Go(func() { r.allowed.Run(electing) })
 	defer elections.Wait()
 	defer endElection()
 

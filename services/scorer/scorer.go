@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,10 +35,12 @@ type Options struct {
 
 // Scorer is one member of the group that shares the shards.
 type Scorer struct {
-	o     Options
-	group *fold.Group
-	ready atomic.Bool
-	unfit atomic.Pointer[fold.UnfitError] // of the store, since it was set up otherwise under way
+	o       Options
+	group   *fold.Group
+	allowed *stream.Permissions
+	ready   atomic.Bool
+	behind  atomic.Pointer[string]          // why it has not caught up since its start; nil = it has
+	unfit   atomic.Pointer[fold.UnfitError] // of the store, since it was set up otherwise under way
 }
 
 // New returns a scorer that does nothing yet.
@@ -51,7 +54,8 @@ func New(o Options) (*Scorer, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Scorer{o: o}
+	s := &Scorer{o: o, allowed: o.Stream.Permissions(needs()...)}
+	s.behind.Store(&notBegun)
 	s.group = &fold.Group{
 		Member: o.Member, Shards: subject.Shards[:], Store: o.Store, Open: s.open, Able: o.Stream.Connected, Logger: o.Logger,
 	}
@@ -74,16 +78,13 @@ func (s *Scorer) Run(ctx context.Context) error {
 	}
 	s.ready.Store(true)
 	defer s.ready.Store(false)
-	watched := make(chan struct{})
 	watching, stop := context.WithCancel(ctx)
-	go func() {
-		defer close(watched)
-		s.watchStore(watching)
-	}()
-	defer func() {
-		stop()
-		<-watched
-	}()
+	var watched sync.WaitGroup
+	watched.Go(func() { s.watchStore(watching) })
+	watched.Go(func() { s.allowed.Run(watching) })
+	watched.Go(func() { s.watchStart(watching) })
+	defer watched.Wait()
+	defer stop()
 	return s.group.Run(ctx)
 }
 
@@ -147,8 +148,16 @@ func (s *Scorer) Ready() error {
 		return errors.New("NATS cannot be reached")
 	case s.unfit.Load() != nil:
 		return s.unfit.Load()
+	case s.allowed.Err() != nil:
+		return s.allowed.Err()
 	}
-	return s.group.Healthy()
+	if err := s.group.Healthy(); err != nil {
+		return err
+	}
+	if behind := s.behind.Load(); behind != nil {
+		return errors.New(*behind)
+	}
+	return nil
 }
 
 // open returns what one shard's owner works with.

@@ -33,6 +33,7 @@ type Group struct {
 	held    map[string]*holding
 	stopped map[string]stop
 	beat    time.Time // of the last time that the store took note of this member
+	share   int       // how many shards are this member's; -1 = not known yet
 	wake    chan struct{}
 }
 
@@ -53,8 +54,9 @@ type holding struct {
 }
 
 type stop struct {
-	reason string
-	until  time.Time
+	reason   string
+	until    time.Time
+	operator bool // only an operator can make it go on
 }
 
 // ShardStatus is how one shard stands with this member.
@@ -94,6 +96,20 @@ func (g *Group) Healthy() error {
 	return nil
 }
 
+// Settled says whether this member has its share of the shards. Those that stand still count:
+// no waiting brings them back.
+func (g *Group) Settled() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := len(g.held)
+	for id, s := range g.stopped {
+		if s.operator && g.held[id] == nil {
+			n++
+		}
+	}
+	return g.share >= 0 && n >= g.share
+}
+
 // Run takes part until ctx ends, then gives its shards back.
 func (g *Group) Run(ctx context.Context) error {
 	if g.Member == "" {
@@ -103,6 +119,7 @@ func (g *Group) Run(ctx context.Context) error {
 	if g.LeaseTTL == 0 {
 		g.LeaseTTL = DefaultLeaseTTL
 	}
+	g.share = -1
 	g.held, g.stopped, g.wake = map[string]*holding{}, map[string]stop{}, make(chan struct{}, 1)
 	g.mu.Unlock()
 	defer g.leave(ctx)
@@ -165,6 +182,9 @@ func (g *Group) turn(ctx context.Context) {
 	if me < n%len(members) {
 		share++
 	}
+	g.mu.Lock()
+	g.share = share
+	g.mu.Unlock()
 	held := g.holdings()
 	if len(held) > share {
 		g.giveBack(ctx, held[share:])
@@ -240,11 +260,11 @@ func (g *Group) ended(h *holding, err error) {
 	fenced := errors.Is(err, ErrFenced) || errors.Is(err, ErrPosition)
 	switch {
 	case errors.As(err, &stopErr):
-		g.stopped[id] = stop{stopErr.Reason, time.Now().Add(stoppedRetry)}
+		g.stopped[id] = stop{stopErr.Reason, time.Now().Add(stoppedRetry), true}
 	case fenced, errors.Is(err, context.Canceled):
 		delete(g.stopped, id)
 	default:
-		g.stopped[id] = stop{err.Error(), time.Now().Add(failedRetry)}
+		g.stopped[id] = stop{err.Error(), time.Now().Add(failedRetry), false}
 	}
 	g.mu.Unlock()
 	switch {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -16,22 +17,34 @@ func NATSProgram(t testing.TB) string {
 	return find(t, "BATON_TEST_NATS_SERVER", "`make .bin/nats-server` builds it", "nats-server")
 }
 
-// NATS starts a nats-server with JetStream on disk, synced always.
-func NATS(t testing.TB) *Process {
+// NATS starts a nats-server with JetStream on disk, synced always. more are further lines of its configuration.
+func NATS(t testing.TB, more ...string) *Process {
 	t.Helper()
 	port := FreePort(t)
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "nats.conf")
 	text := fmt.Sprintf("listen: 127.0.0.1:%d\njetstream { store_dir: %q, sync_interval: always }\n", port, filepath.Join(dir, "js"))
-	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(conf, []byte(text+strings.Join(more, "\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p := &Process{
+		conf: conf, text: text,
 		bin:  NATSProgram(t),
 		args: []string{"-c", conf}, Addr: "127.0.0.1:" + strconv.Itoa(port), Port: port, Dir: dir,
 	}
 	p.start(t)
 	return p
+}
+
+// Reconfigure gives a nats-server other further lines of configuration, which it reads at once.
+func (p *Process) Reconfigure(t testing.TB, more ...string) {
+	t.Helper()
+	if err := os.WriteFile(p.conf, []byte(p.text+strings.Join(more, "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // NATSCluster starts a cluster of three nats-servers like NATS. JetStream answers when it has elected its leader.

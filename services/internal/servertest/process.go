@@ -24,6 +24,8 @@ type Process struct {
 	args []string
 	cmd  *exec.Cmd
 	done chan struct{}
+
+	conf, text string // of NATS: its configuration without what a test adds
 }
 
 // ports are those that FreePort has given: a killed server gets its own back.

@@ -40,6 +40,8 @@ type Conn struct {
 
 	mu          sync.Mutex
 	reconnected chan struct{} // closed and replaced at each reconnect
+
+	violations violations
 }
 
 // Connect connects, and waits for JetStream to answer.
@@ -50,10 +52,12 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	c := &Conn{log: o.Logger, reconnected: make(chan struct{})}
+	c := &Conn{log: o.Logger, reconnected: make(chan struct{}), violations: violations{awaited: map[string]chan struct{}{}, news: make(chan struct{}, 1)}}
 	opts := []nats.Option{
 		nats.Name(o.Name), nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectJitter(100*time.Millisecond, time.Second),
 		nats.Timeout(2 * time.Second), nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(3), nats.ReconnectBufSize(-1),
+		// A server that refuses the password today may take it when its operator has looked: the connection is never given up.
+		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectHandler(func(*nats.Conn) { c.onReconnect() }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
@@ -61,8 +65,10 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 			}
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			if errors.Is(err, nats.ErrPermissionViolation) || strings.Contains(err.Error(), "Permissions Violation") {
-				o.Logger.Error("NATS forbids what Baton needs: give its user the permissions listed in services/internal/stream/README.md", "error", err)
+			if f := forbidden(err); f != nil {
+				if !c.violations.saw(f) {
+					o.Logger.Error(f.Error())
+				}
 				return
 			}
 			o.Logger.Warn("NATS reports an error", "error", err)
@@ -113,10 +119,15 @@ func (c *Conn) use(ctx context.Context, nc *nats.Conn) (err error) {
 	if c.old, err = nc.JetStream(nats.MaxWait(5 * time.Second)); err != nil {
 		return err
 	}
+	begun := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	if _, err = c.js.AccountInfo(ctx); errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+	_, err = c.js.AccountInfo(ctx)
+	if err = c.violations.since(begun, err); errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
 		return fmt.Errorf("%w: JetStream is off: start the server with -js, or enable it for this account", errUnfit)
+	}
+	if f := (*ForbiddenError)(nil); errors.As(err, &f) {
+		return fmt.Errorf("%w: %w", errUnfit, err)
 	}
 	c.nc = nc
 	return err
@@ -180,9 +191,10 @@ func (c *Conn) EnsureStreams(ctx context.Context) error {
 	for _, s := range subject.Shards {
 		want[subject.EngagementStream(s)] = subject.EngagementFilter(s)
 	}
+	begun := time.Now()
 	for name, filter := range want {
 		if err := c.ensureStream(ctx, name, filter); err != nil {
-			return err
+			return c.violations.since(begun, err)
 		}
 	}
 	return nil

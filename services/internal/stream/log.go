@@ -154,6 +154,22 @@ func (l *Log) LastBefore(ctx context.Context, instant int64) (fold.Position, err
 	return p, nil
 }
 
+// TimeAfter returns when the first message after a sequence was stored, in Unix nanoseconds; 0 if there is none.
+func (l *Log) TimeAfter(ctx context.Context, sequence uint64) (int64, error) {
+	s, err := l.c.js.Stream(ctx, l.name)
+	if err != nil {
+		return 0, l.explain(err)
+	}
+	m, err := s.GetMsg(ctx, sequence+1, jetstream.WithGetMsgSubject(">"))
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return 0, nil
+	case err != nil:
+		return 0, l.explain(err)
+	}
+	return m.Time.UnixNano(), nil
+}
+
 // Read implements fold.Log, by an ordered push consumer without acknowledgements: the server sends as fast as fn takes.
 func (l *Log) Read(ctx context.Context, after uint64, fn func(fold.Message)) error {
 	return l.read(ctx, after, nil, func(m fold.Message, _ uint64) bool {
