@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -27,6 +28,7 @@ type term struct {
 	results  chan result
 	delivery *deliveries
 	done     chan struct{} // closed when the term has ended
+	decided  atomic.Uint64 // sequence in LEADS of the last fact that was decided on, also of one that led to nothing
 }
 
 // errTermEnded says that this router leads no more, so that a request must be put again, to whoever leads.
@@ -295,6 +297,7 @@ func (t *term) input(b *batch, in any) error {
 		if err != nil {
 			return t.undecidable(b, in.Sequence, err)
 		}
+		t.decided.Store(in.Sequence)
 		return b.add(facts)
 	}
 	return nil

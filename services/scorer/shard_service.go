@@ -7,10 +7,12 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	shardv1 "github.com/leadbaton/baton/api/gen/baton/shard/v1"
 	"github.com/leadbaton/baton/api/subject"
 	"github.com/leadbaton/baton/services/internal/fold"
+	"github.com/leadbaton/baton/services/internal/lead"
 )
 
 // shardService is the operator's view. Every scorer answers for every shard.
@@ -41,13 +43,19 @@ func (s *Scorer) shard(ctx context.Context, id, owner string) (*shardv1.Shard, e
 	if err != nil {
 		return nil, err
 	}
-	out := &shardv1.Shard{Id: id, Owner: owner, Sequence: head.Position.Sequence, Stopped: s.group.Status()[id].Stopped}
-	info, err := s.log(id).Info(ctx)
+	l, err := s.lag(ctx, id, head.Position.Sequence)
 	if err != nil {
 		return nil, err
 	}
-	if info.Last > head.Position.Sequence {
-		out.Lag = info.Last - head.Position.Sequence
+	out := &shardv1.Shard{
+		Id: id, Owner: owner, Sequence: head.Position.Sequence, Stopped: s.group.Status()[id].Stopped,
+		Last: l.Last, Lag: l.messages, Outbox: uint64(head.Outbox), Bytes: l.Bytes,
+	}
+	if !l.oldest.IsZero() {
+		out.OldestWaitingAt = timestamppb.New(l.oldest)
+	}
+	if out.Agreements, err = s.versionsInForce(ctx, id); err != nil {
+		return nil, err
 	}
 	if out.GetStopped() == "" { // another member may have stopped it: the cause is there to be seen
 		var stop *fold.StopError
@@ -60,6 +68,19 @@ func (s *Scorer) shard(ctx context.Context, id, owner string) (*shardv1.Shard, e
 		}
 	}
 	return out, nil
+}
+
+// versionsInForce reads which versions are in force in a shard, and not their documents.
+func (s *Scorer) versionsInForce(ctx context.Context, id string) ([]*shardv1.VersionInForce, error) {
+	got, err := s.o.Store.Load(ctx, id, []string{""})
+	if err != nil {
+		return nil, err
+	}
+	state, _, err := lead.New(id).Load("", got[0])
+	if err != nil {
+		return nil, nil //nolint:nilerr // a state of another version or a damaged one: it is shown all the same, and verify says why
+	}
+	return state.(*lead.Log).VersionsInForce(), nil
 }
 
 // Verify implements ShardService.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/leadbaton/baton/api/subject"
+	"github.com/leadbaton/baton/services/internal/fold"
 )
 
 // A scorer is ready when it has caught up once after its start. What it falls behind later shows in `baton status` and does
@@ -54,7 +55,7 @@ func (s *Scorer) lagging(ctx context.Context) *string {
 			reason := fmt.Sprintf("it is not known yet whether shard %s has caught up: %v", id, err)
 			return &reason
 		}
-		if l.messages > startLag && l.age > startAge {
+		if l.messages > startLag && s.o.Now().Sub(l.oldest) > startAge {
 			waiting += l.messages
 			shards++
 		}
@@ -68,9 +69,9 @@ func (s *Scorer) lagging(ctx context.Context) *string {
 
 // lag is how far a shard is behind its stream.
 type lag struct {
-	last     uint64 // of the stream
+	fold.LogInfo
 	messages uint64
-	age      time.Duration // of the oldest message that waits
+	oldest   time.Time // when the oldest message that waits arrived; zero if none waits
 }
 
 // lag looks at a shard that is folded up to a sequence.
@@ -78,16 +79,16 @@ func (s *Scorer) lag(ctx context.Context, shard string, folded uint64) (lag, err
 	log := s.log(shard)
 	info, err := log.Info(ctx)
 	if err != nil || info.Last <= folded {
-		return lag{last: info.Last}, err
+		return lag{LogInfo: info}, err
 	}
-	l := lag{last: info.Last, messages: info.Last - folded}
+	l := lag{LogInfo: info, messages: info.Last - folded}
 	// The stream may begin later, and the next message may have been erased: then the next one there is.
 	at, err := log.TimeAfter(ctx, folded)
 	if err != nil {
 		return lag{}, err
 	}
 	if at != 0 {
-		l.age = max(0, s.o.Now().Sub(time.Unix(0, at)))
+		l.oldest = time.Unix(0, at)
 	}
 	return l, nil
 }

@@ -3,10 +3,17 @@ package scorer_test
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
+
+	shardv1 "github.com/leadbaton/baton/api/gen/baton/shard/v1"
+	"github.com/leadbaton/baton/api/leadkey"
 	"github.com/leadbaton/baton/api/subject"
 	"github.com/leadbaton/baton/services/internal/embedded"
 	"github.com/leadbaton/baton/services/internal/fold"
@@ -88,4 +95,51 @@ func TestReadyOnceCaughtUp(t *testing.T) {
 	for range 100 {
 		must(t, s.Ready())
 	}
+}
+
+// What a scorer says of the shards is what `baton status` shows.
+func TestShardsAreListedWithWhatWaits(t *testing.T) {
+	b := start(t)
+	b.activate(example(t, "agreement.yaml"), 1)
+	b.publish(event("e-1", "page.viewed", time.Now(), map[string]any{"email": "d@acme.example"}, map[string]any{"path": "/"}))
+	b.folded()
+	r, err := b.shards.List(b.ctx, &shardv1.ListRequest{})
+	must(t, err)
+	owner := r.GetShards()[0].GetOwner()
+	for i, s := range r.GetShards() {
+		if s.GetId() != subject.Shards[i] || s.GetOwner() == "" || s.GetOwner() != owner || s.GetStopped() != "" || s.GetLag() != 0 || s.GetOutbox() != 0 ||
+			s.GetOldestWaitingAt() != nil || s.GetSequence() == 0 || s.GetLast() != s.GetSequence() || s.GetBytes() == 0 ||
+			len(s.GetAgreements()) != 1 || s.GetAgreements()[0].GetName() != "b2b" || s.GetAgreements()[0].GetVersion() != 1 {
+			t.Errorf("shard %d of a system at rest: %v", i, s)
+		}
+	}
+	// Nobody folds: what comes waits, and is seen to wait since it came.
+	b.stop()
+	before := time.Now()
+	b.publish(event("e-2", "page.viewed", time.Now(), map[string]any{"email": "d@acme.example"}, map[string]any{"path": "/"}))
+	b.publish(event("e-3", "page.viewed", time.Now(), map[string]any{"email": "d@acme.example"}, map[string]any{"path": "/"}))
+	idle, err := scorer.New(scorer.Options{Stream: b.conn, Store: b.store, Logger: logger()})
+	must(t, err)
+	sh := listOf(t, b.ctx, idle)[subject.ShardNumber(leadkey.FromEmail("d@acme.example").Shard())]
+	if at := sh.GetOldestWaitingAt().AsTime(); sh.GetLag() != 2 || sh.GetLast() != sh.GetSequence()+2 || at.Before(before.Add(-time.Second)) || at.After(time.Now()) {
+		t.Errorf("the shard that waits: %v", sh)
+	}
+	b.run() // start's clean-up stops it
+}
+
+// listOf asks a scorer that does not run.
+func listOf(t *testing.T, ctx context.Context, s *scorer.Scorer) []*shardv1.Shard {
+	t.Helper()
+	l := bufconn.Listen(1 << 20)
+	g := grpc.NewServer()
+	s.Register(g)
+	go func() { _ = g.Serve(l) }()
+	defer g.Stop()
+	cc, err := grpc.NewClient("passthrough:///idle", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
+	must(t, err)
+	defer func() { _ = cc.Close() }()
+	r, err := shardv1.NewShardServiceClient(cc).List(ctx, &shardv1.ListRequest{})
+	must(t, err)
+	return r.GetShards()
 }

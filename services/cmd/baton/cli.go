@@ -60,6 +60,7 @@ type grammar struct {
 		Try   rosterTryCommand   `cmd:"" help:"Show who would take a lead, and why not the others."`
 	} `cmd:"" help:"The roster: teams, reps, hours, channels."`
 
+	Status statusCommand `cmd:"" help:"Show the whole system: shards, lag, the router, open and overdue handoffs."`
 	Verify verifyCommand `cmd:"" help:"Fold the log again and compare with what is kept."`
 	Shard  struct {
 		Adopt shardAdoptCommand `cmd:"" help:"Decide what becomes of a shard whose stream was restored or created anew."`

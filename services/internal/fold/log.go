@@ -27,6 +27,8 @@ type LogInfo struct {
 	Created int64
 	// Last is the sequence of its last message; 0 = none ever.
 	Last uint64
+	// Bytes is its size.
+	Bytes uint64
 }
 
 // Outlet is where records leave to. Both calls return nil only when every record is known to be stored; after any other

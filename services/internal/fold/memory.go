@@ -112,7 +112,10 @@ func (m *Memory) Owners(_ context.Context, shards []string) (map[string]string, 
 func (m *Memory) Head(_ context.Context, shard string) (Head, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.shard(shard).head, nil
+	s := m.shard(shard)
+	head := s.head
+	head.Outbox = len(s.outbox)
+	return head, nil
 }
 
 // Load implements Store.

@@ -165,11 +165,18 @@ func (s *Redis) Owners(ctx context.Context, shards []string) (map[string]string,
 
 // Head implements Store.
 func (s *Redis) Head(ctx context.Context, shard string) (Head, error) {
-	v, err := s.rdb.HMGet(ctx, metaKey(shard), "position", "version").Result()
+	var meta *redis.SliceCmd
+	var outbox *redis.IntCmd
+	_, err := s.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		meta, outbox = p.HMGet(ctx, metaKey(shard), "position", "version"), p.HLen(ctx, outboxKey(shard))
+		return nil
+	})
 	if err != nil {
 		return Head{}, err
 	}
-	return headOf(v[0], v[1])
+	head, err := headOf(meta.Val()[0], meta.Val()[1])
+	head.Outbox = int(outbox.Val())
+	return head, err
 }
 
 func headOf(position, version any) (Head, error) {

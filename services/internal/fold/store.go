@@ -79,6 +79,8 @@ type Head struct {
 	Position Position
 	// Version is that of the Machine that wrote the states; "" if nothing was committed yet.
 	Version string
+	// Outbox is how many records wait to leave.
+	Outbox int
 }
 
 // Dump is a shard at one instant.

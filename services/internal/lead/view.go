@@ -7,9 +7,19 @@ import (
 	"time"
 
 	leadv1 "github.com/leadbaton/baton/api/gen/baton/lead/v1"
+	shardv1 "github.com/leadbaton/baton/api/gen/baton/shard/v1"
 	"github.com/leadbaton/baton/services/internal/agreement"
 	"github.com/leadbaton/baton/services/internal/event"
 )
+
+// VersionsInForce returns the versions of agreements in force in this shard, by name.
+func (g *Log) VersionsInForce() []*shardv1.VersionInForce {
+	out := make([]*shardv1.VersionInForce, len(g.agreements))
+	for i, f := range g.agreements {
+		out[i] = &shardv1.VersionInForce{Name: f.Name, Version: f.version}
+	}
+	return out
+}
 
 func versionText(version uint32) string { return "v" + strconv.FormatUint(uint64(version), 10) }
 

@@ -36,7 +36,7 @@ func (l *Log) Info(ctx context.Context) (fold.LogInfo, error) {
 		return fold.LogInfo{}, l.explain(err)
 	}
 	i := s.CachedInfo()
-	return fold.LogInfo{Created: i.Created.UnixNano(), Last: i.State.LastSeq}, nil
+	return fold.LogInfo{Created: i.Created.UnixNano(), Last: i.State.LastSeq, Bytes: i.State.Bytes}, nil
 }
 
 func (l *Log) explain(err error) error {

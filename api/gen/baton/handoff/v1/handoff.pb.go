@@ -725,6 +725,334 @@ func (x *AnswerResponse) GetHandoff() *Handoff {
 	return nil
 }
 
+// SummarizeRequest is empty.
+type SummarizeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SummarizeRequest) Reset() {
+	*x = SummarizeRequest{}
+	mi := &file_baton_handoff_v1_handoff_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SummarizeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SummarizeRequest) ProtoMessage() {}
+
+func (x *SummarizeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_baton_handoff_v1_handoff_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SummarizeRequest.ProtoReflect.Descriptor instead.
+func (*SummarizeRequest) Descriptor() ([]byte, []int) {
+	return file_baton_handoff_v1_handoff_proto_rawDescGZIP(), []int{7}
+}
+
+// SummarizeResponse is how all handoffs stand, and how the router does. It names no lead.
+type SummarizeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the router that leads.
+	Leader string `protobuf:"bytes,1,opt,name=leader,proto3" json:"leader,omitempty"`
+	// Where other routers reach it.
+	LeaderAddress string `protobuf:"bytes,2,opt,name=leader_address,json=leaderAddress,proto3" json:"leader_address,omitempty"`
+	// Name of the router that was asked, if it stands by and passed the question on.
+	Standby string `protobuf:"bytes,3,opt,name=standby,proto3" json:"standby,omitempty"`
+	// Why the router that leads cannot do its work now, one sentence each; empty if it can.
+	Problems []string `protobuf:"bytes,4,rep,name=problems,proto3" json:"problems,omitempty"`
+	// How many handoffs are open, by state; states without any are left out.
+	Open []*StateCount `protobuf:"bytes,5,rep,name=open,proto3" json:"open,omitempty"`
+	// How many of the open ones wait for a rep.
+	Held uint64 `protobuf:"varint,6,opt,name=held,proto3" json:"held,omitempty"`
+	// How many of the open ones are past their deadline without a receipt.
+	Overdue uint64 `protobuf:"varint,7,opt,name=overdue,proto3" json:"overdue,omitempty"`
+	// How many are offered and have never had a receipt.
+	Undelivered uint64 `protobuf:"varint,8,opt,name=undelivered,proto3" json:"undelivered,omitempty"`
+	// Id of the one of these that was opened first; empty if there is none.
+	OldestUndelivered string `protobuf:"bytes,9,opt,name=oldest_undelivered,json=oldestUndelivered,proto3" json:"oldest_undelivered,omitempty"`
+	// When that one was opened.
+	OldestUndeliveredOpenedAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=oldest_undelivered_opened_at,json=oldestUndeliveredOpenedAt,proto3" json:"oldest_undelivered_opened_at,omitempty"`
+	// When its rep must have been told.
+	OldestUndeliveredDeadline *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=oldest_undelivered_deadline,json=oldestUndeliveredDeadline,proto3" json:"oldest_undelivered_deadline,omitempty"`
+	// The stream LEADS, as far as the router has decided on it.
+	Leads *LedgerPosition `protobuf:"bytes,12,opt,name=leads,proto3" json:"leads,omitempty"`
+	// The stream HANDOFFS, as far as the router has folded it.
+	Handoffs      *LedgerPosition `protobuf:"bytes,13,opt,name=handoffs,proto3" json:"handoffs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SummarizeResponse) Reset() {
+	*x = SummarizeResponse{}
+	mi := &file_baton_handoff_v1_handoff_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SummarizeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SummarizeResponse) ProtoMessage() {}
+
+func (x *SummarizeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_baton_handoff_v1_handoff_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SummarizeResponse.ProtoReflect.Descriptor instead.
+func (*SummarizeResponse) Descriptor() ([]byte, []int) {
+	return file_baton_handoff_v1_handoff_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *SummarizeResponse) GetLeader() string {
+	if x != nil {
+		return x.Leader
+	}
+	return ""
+}
+
+func (x *SummarizeResponse) GetLeaderAddress() string {
+	if x != nil {
+		return x.LeaderAddress
+	}
+	return ""
+}
+
+func (x *SummarizeResponse) GetStandby() string {
+	if x != nil {
+		return x.Standby
+	}
+	return ""
+}
+
+func (x *SummarizeResponse) GetProblems() []string {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+func (x *SummarizeResponse) GetOpen() []*StateCount {
+	if x != nil {
+		return x.Open
+	}
+	return nil
+}
+
+func (x *SummarizeResponse) GetHeld() uint64 {
+	if x != nil {
+		return x.Held
+	}
+	return 0
+}
+
+func (x *SummarizeResponse) GetOverdue() uint64 {
+	if x != nil {
+		return x.Overdue
+	}
+	return 0
+}
+
+func (x *SummarizeResponse) GetUndelivered() uint64 {
+	if x != nil {
+		return x.Undelivered
+	}
+	return 0
+}
+
+func (x *SummarizeResponse) GetOldestUndelivered() string {
+	if x != nil {
+		return x.OldestUndelivered
+	}
+	return ""
+}
+
+func (x *SummarizeResponse) GetOldestUndeliveredOpenedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OldestUndeliveredOpenedAt
+	}
+	return nil
+}
+
+func (x *SummarizeResponse) GetOldestUndeliveredDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OldestUndeliveredDeadline
+	}
+	return nil
+}
+
+func (x *SummarizeResponse) GetLeads() *LedgerPosition {
+	if x != nil {
+		return x.Leads
+	}
+	return nil
+}
+
+func (x *SummarizeResponse) GetHandoffs() *LedgerPosition {
+	if x != nil {
+		return x.Handoffs
+	}
+	return nil
+}
+
+// StateCount is how many handoffs are in one state.
+type StateCount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state.
+	State State `protobuf:"varint,1,opt,name=state,proto3,enum=baton.handoff.v1.State" json:"state,omitempty"`
+	// How many.
+	Handoffs      uint64 `protobuf:"varint,2,opt,name=handoffs,proto3" json:"handoffs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StateCount) Reset() {
+	*x = StateCount{}
+	mi := &file_baton_handoff_v1_handoff_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StateCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StateCount) ProtoMessage() {}
+
+func (x *StateCount) ProtoReflect() protoreflect.Message {
+	mi := &file_baton_handoff_v1_handoff_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StateCount.ProtoReflect.Descriptor instead.
+func (*StateCount) Descriptor() ([]byte, []int) {
+	return file_baton_handoff_v1_handoff_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *StateCount) GetState() State {
+	if x != nil {
+		return x.State
+	}
+	return State_STATE_UNSPECIFIED
+}
+
+func (x *StateCount) GetHandoffs() uint64 {
+	if x != nil {
+		return x.Handoffs
+	}
+	return 0
+}
+
+// LedgerPosition is how far a stream of the ledger has been read.
+type LedgerPosition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Sequence of the last message that was read.
+	Sequence uint64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// Sequence of the last message that is there.
+	Last uint64 `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	// How many messages are waiting.
+	Waiting uint64 `protobuf:"varint,3,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// When the oldest of these arrived; absent if none waits.
+	OldestWaitingAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=oldest_waiting_at,json=oldestWaitingAt,proto3" json:"oldest_waiting_at,omitempty"`
+	// Size of the stream.
+	Bytes         uint64 `protobuf:"varint,5,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LedgerPosition) Reset() {
+	*x = LedgerPosition{}
+	mi := &file_baton_handoff_v1_handoff_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LedgerPosition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LedgerPosition) ProtoMessage() {}
+
+func (x *LedgerPosition) ProtoReflect() protoreflect.Message {
+	mi := &file_baton_handoff_v1_handoff_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LedgerPosition.ProtoReflect.Descriptor instead.
+func (*LedgerPosition) Descriptor() ([]byte, []int) {
+	return file_baton_handoff_v1_handoff_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *LedgerPosition) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *LedgerPosition) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *LedgerPosition) GetWaiting() uint64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *LedgerPosition) GetOldestWaitingAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OldestWaitingAt
+	}
+	return nil
+}
+
+func (x *LedgerPosition) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 var File_baton_handoff_v1_handoff_proto protoreflect.FileDescriptor
 
 const file_baton_handoff_v1_handoff_proto_rawDesc = "" +
@@ -786,18 +1114,45 @@ const file_baton_handoff_v1_handoff_proto_rawDesc = "" +
 	"\x04lead\x18\x03 \x01(\tR\x04lead\x129\n" +
 	"\x06answer\x18\x04 \x01(\v2!.baton.handoff.v1.HandoffAnsweredR\x06answer\"E\n" +
 	"\x0eAnswerResponse\x123\n" +
-	"\ahandoff\x18\x01 \x01(\v2\x19.baton.handoff.v1.HandoffR\ahandoff*\x86\x01\n" +
+	"\ahandoff\x18\x01 \x01(\v2\x19.baton.handoff.v1.HandoffR\ahandoff\"\x12\n" +
+	"\x10SummarizeRequest\"\xe8\x04\n" +
+	"\x11SummarizeResponse\x12\x16\n" +
+	"\x06leader\x18\x01 \x01(\tR\x06leader\x12%\n" +
+	"\x0eleader_address\x18\x02 \x01(\tR\rleaderAddress\x12\x18\n" +
+	"\astandby\x18\x03 \x01(\tR\astandby\x12\x1a\n" +
+	"\bproblems\x18\x04 \x03(\tR\bproblems\x120\n" +
+	"\x04open\x18\x05 \x03(\v2\x1c.baton.handoff.v1.StateCountR\x04open\x12\x12\n" +
+	"\x04held\x18\x06 \x01(\x04R\x04held\x12\x18\n" +
+	"\aoverdue\x18\a \x01(\x04R\aoverdue\x12 \n" +
+	"\vundelivered\x18\b \x01(\x04R\vundelivered\x12-\n" +
+	"\x12oldest_undelivered\x18\t \x01(\tR\x11oldestUndelivered\x12[\n" +
+	"\x1coldest_undelivered_opened_at\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x19oldestUndeliveredOpenedAt\x12Z\n" +
+	"\x1boldest_undelivered_deadline\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x19oldestUndeliveredDeadline\x126\n" +
+	"\x05leads\x18\f \x01(\v2 .baton.handoff.v1.LedgerPositionR\x05leads\x12<\n" +
+	"\bhandoffs\x18\r \x01(\v2 .baton.handoff.v1.LedgerPositionR\bhandoffs\"W\n" +
+	"\n" +
+	"StateCount\x12-\n" +
+	"\x05state\x18\x01 \x01(\x0e2\x17.baton.handoff.v1.StateR\x05state\x12\x1a\n" +
+	"\bhandoffs\x18\x02 \x01(\x04R\bhandoffs\"\xb8\x01\n" +
+	"\x0eLedgerPosition\x12\x1a\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\x12\x18\n" +
+	"\awaiting\x18\x03 \x01(\x04R\awaiting\x12F\n" +
+	"\x11oldest_waiting_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x0foldestWaitingAt\x12\x14\n" +
+	"\x05bytes\x18\x05 \x01(\x04R\x05bytes*\x86\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_OFFERED\x10\x01\x12\x16\n" +
 	"\x12STATE_ACKNOWLEDGED\x10\x02\x12\x12\n" +
 	"\x0eSTATE_ACCEPTED\x10\x03\x12\x15\n" +
 	"\x11STATE_OPPORTUNITY\x10\x04\x12\x10\n" +
-	"\fSTATE_CLOSED\x10\x052\xe8\x01\n" +
+	"\fSTATE_CLOSED\x10\x052\xbe\x02\n" +
 	"\x0eHandoffService\x12B\n" +
 	"\x03Get\x12\x1c.baton.handoff.v1.GetRequest\x1a\x1d.baton.handoff.v1.GetResponse\x12E\n" +
 	"\x04List\x12\x1d.baton.handoff.v1.ListRequest\x1a\x1e.baton.handoff.v1.ListResponse\x12K\n" +
-	"\x06Answer\x12\x1f.baton.handoff.v1.AnswerRequest\x1a .baton.handoff.v1.AnswerResponseB\xc5\x01\n" +
+	"\x06Answer\x12\x1f.baton.handoff.v1.AnswerRequest\x1a .baton.handoff.v1.AnswerResponse\x12T\n" +
+	"\tSummarize\x12\".baton.handoff.v1.SummarizeRequest\x1a#.baton.handoff.v1.SummarizeResponseB\xc5\x01\n" +
 	"\x14com.baton.handoff.v1B\fHandoffProtoP\x01Z=github.com/leadbaton/baton/api/gen/baton/handoff/v1;handoffv1\xa2\x02\x03BHX\xaa\x02\x10Baton.Handoff.V1\xca\x02\x10Baton\\Handoff\\V1\xe2\x02\x1cBaton\\Handoff\\V1\\GPBMetadata\xea\x02\x12Baton::Handoff::V1b\x06proto3"
 
 var (
@@ -813,7 +1168,7 @@ func file_baton_handoff_v1_handoff_proto_rawDescGZIP() []byte {
 }
 
 var file_baton_handoff_v1_handoff_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_baton_handoff_v1_handoff_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_baton_handoff_v1_handoff_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_baton_handoff_v1_handoff_proto_goTypes = []any{
 	(State)(0),                    // 0: baton.handoff.v1.State
 	(*Handoff)(nil),               // 1: baton.handoff.v1.Handoff
@@ -823,46 +1178,59 @@ var file_baton_handoff_v1_handoff_proto_goTypes = []any{
 	(*ListResponse)(nil),          // 5: baton.handoff.v1.ListResponse
 	(*AnswerRequest)(nil),         // 6: baton.handoff.v1.AnswerRequest
 	(*AnswerResponse)(nil),        // 7: baton.handoff.v1.AnswerResponse
-	(*v1.LeadQualified)(nil),      // 8: baton.lead.v1.LeadQualified
-	(AssignmentReason)(0),         // 9: baton.handoff.v1.AssignmentReason
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(Outcome)(0),                  // 11: baton.handoff.v1.Outcome
-	(HandoffHeld_HeldReason)(0),   // 12: baton.handoff.v1.HandoffHeld.HeldReason
-	(*Money)(nil),                 // 13: baton.handoff.v1.Money
-	(*Fact)(nil),                  // 14: baton.handoff.v1.Fact
-	(*HandoffAnswered)(nil),       // 15: baton.handoff.v1.HandoffAnswered
+	(*SummarizeRequest)(nil),      // 8: baton.handoff.v1.SummarizeRequest
+	(*SummarizeResponse)(nil),     // 9: baton.handoff.v1.SummarizeResponse
+	(*StateCount)(nil),            // 10: baton.handoff.v1.StateCount
+	(*LedgerPosition)(nil),        // 11: baton.handoff.v1.LedgerPosition
+	(*v1.LeadQualified)(nil),      // 12: baton.lead.v1.LeadQualified
+	(AssignmentReason)(0),         // 13: baton.handoff.v1.AssignmentReason
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(Outcome)(0),                  // 15: baton.handoff.v1.Outcome
+	(HandoffHeld_HeldReason)(0),   // 16: baton.handoff.v1.HandoffHeld.HeldReason
+	(*Money)(nil),                 // 17: baton.handoff.v1.Money
+	(*Fact)(nil),                  // 18: baton.handoff.v1.Fact
+	(*HandoffAnswered)(nil),       // 19: baton.handoff.v1.HandoffAnswered
 }
 var file_baton_handoff_v1_handoff_proto_depIdxs = []int32{
 	0,  // 0: baton.handoff.v1.Handoff.state:type_name -> baton.handoff.v1.State
-	8,  // 1: baton.handoff.v1.Handoff.qualified:type_name -> baton.lead.v1.LeadQualified
-	9,  // 2: baton.handoff.v1.Handoff.assignment_reason:type_name -> baton.handoff.v1.AssignmentReason
-	10, // 3: baton.handoff.v1.Handoff.opened_at:type_name -> google.protobuf.Timestamp
-	10, // 4: baton.handoff.v1.Handoff.window_starts_at:type_name -> google.protobuf.Timestamp
-	10, // 5: baton.handoff.v1.Handoff.deadline:type_name -> google.protobuf.Timestamp
-	10, // 6: baton.handoff.v1.Handoff.delivered_at:type_name -> google.protobuf.Timestamp
-	10, // 7: baton.handoff.v1.Handoff.assigned_at:type_name -> google.protobuf.Timestamp
-	10, // 8: baton.handoff.v1.Handoff.closed_at:type_name -> google.protobuf.Timestamp
-	11, // 9: baton.handoff.v1.Handoff.outcome:type_name -> baton.handoff.v1.Outcome
-	10, // 10: baton.handoff.v1.Handoff.snoozed_until:type_name -> google.protobuf.Timestamp
-	12, // 11: baton.handoff.v1.Handoff.held:type_name -> baton.handoff.v1.HandoffHeld.HeldReason
-	13, // 12: baton.handoff.v1.Handoff.amount:type_name -> baton.handoff.v1.Money
+	12, // 1: baton.handoff.v1.Handoff.qualified:type_name -> baton.lead.v1.LeadQualified
+	13, // 2: baton.handoff.v1.Handoff.assignment_reason:type_name -> baton.handoff.v1.AssignmentReason
+	14, // 3: baton.handoff.v1.Handoff.opened_at:type_name -> google.protobuf.Timestamp
+	14, // 4: baton.handoff.v1.Handoff.window_starts_at:type_name -> google.protobuf.Timestamp
+	14, // 5: baton.handoff.v1.Handoff.deadline:type_name -> google.protobuf.Timestamp
+	14, // 6: baton.handoff.v1.Handoff.delivered_at:type_name -> google.protobuf.Timestamp
+	14, // 7: baton.handoff.v1.Handoff.assigned_at:type_name -> google.protobuf.Timestamp
+	14, // 8: baton.handoff.v1.Handoff.closed_at:type_name -> google.protobuf.Timestamp
+	15, // 9: baton.handoff.v1.Handoff.outcome:type_name -> baton.handoff.v1.Outcome
+	14, // 10: baton.handoff.v1.Handoff.snoozed_until:type_name -> google.protobuf.Timestamp
+	16, // 11: baton.handoff.v1.Handoff.held:type_name -> baton.handoff.v1.HandoffHeld.HeldReason
+	17, // 12: baton.handoff.v1.Handoff.amount:type_name -> baton.handoff.v1.Money
 	1,  // 13: baton.handoff.v1.GetResponse.handoff:type_name -> baton.handoff.v1.Handoff
-	14, // 14: baton.handoff.v1.GetResponse.facts:type_name -> baton.handoff.v1.Fact
+	18, // 14: baton.handoff.v1.GetResponse.facts:type_name -> baton.handoff.v1.Fact
 	0,  // 15: baton.handoff.v1.ListRequest.state:type_name -> baton.handoff.v1.State
 	1,  // 16: baton.handoff.v1.ListResponse.handoffs:type_name -> baton.handoff.v1.Handoff
-	15, // 17: baton.handoff.v1.AnswerRequest.answer:type_name -> baton.handoff.v1.HandoffAnswered
+	19, // 17: baton.handoff.v1.AnswerRequest.answer:type_name -> baton.handoff.v1.HandoffAnswered
 	1,  // 18: baton.handoff.v1.AnswerResponse.handoff:type_name -> baton.handoff.v1.Handoff
-	2,  // 19: baton.handoff.v1.HandoffService.Get:input_type -> baton.handoff.v1.GetRequest
-	4,  // 20: baton.handoff.v1.HandoffService.List:input_type -> baton.handoff.v1.ListRequest
-	6,  // 21: baton.handoff.v1.HandoffService.Answer:input_type -> baton.handoff.v1.AnswerRequest
-	3,  // 22: baton.handoff.v1.HandoffService.Get:output_type -> baton.handoff.v1.GetResponse
-	5,  // 23: baton.handoff.v1.HandoffService.List:output_type -> baton.handoff.v1.ListResponse
-	7,  // 24: baton.handoff.v1.HandoffService.Answer:output_type -> baton.handoff.v1.AnswerResponse
-	22, // [22:25] is the sub-list for method output_type
-	19, // [19:22] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	10, // 19: baton.handoff.v1.SummarizeResponse.open:type_name -> baton.handoff.v1.StateCount
+	14, // 20: baton.handoff.v1.SummarizeResponse.oldest_undelivered_opened_at:type_name -> google.protobuf.Timestamp
+	14, // 21: baton.handoff.v1.SummarizeResponse.oldest_undelivered_deadline:type_name -> google.protobuf.Timestamp
+	11, // 22: baton.handoff.v1.SummarizeResponse.leads:type_name -> baton.handoff.v1.LedgerPosition
+	11, // 23: baton.handoff.v1.SummarizeResponse.handoffs:type_name -> baton.handoff.v1.LedgerPosition
+	0,  // 24: baton.handoff.v1.StateCount.state:type_name -> baton.handoff.v1.State
+	14, // 25: baton.handoff.v1.LedgerPosition.oldest_waiting_at:type_name -> google.protobuf.Timestamp
+	2,  // 26: baton.handoff.v1.HandoffService.Get:input_type -> baton.handoff.v1.GetRequest
+	4,  // 27: baton.handoff.v1.HandoffService.List:input_type -> baton.handoff.v1.ListRequest
+	6,  // 28: baton.handoff.v1.HandoffService.Answer:input_type -> baton.handoff.v1.AnswerRequest
+	8,  // 29: baton.handoff.v1.HandoffService.Summarize:input_type -> baton.handoff.v1.SummarizeRequest
+	3,  // 30: baton.handoff.v1.HandoffService.Get:output_type -> baton.handoff.v1.GetResponse
+	5,  // 31: baton.handoff.v1.HandoffService.List:output_type -> baton.handoff.v1.ListResponse
+	7,  // 32: baton.handoff.v1.HandoffService.Answer:output_type -> baton.handoff.v1.AnswerResponse
+	9,  // 33: baton.handoff.v1.HandoffService.Summarize:output_type -> baton.handoff.v1.SummarizeResponse
+	30, // [30:34] is the sub-list for method output_type
+	26, // [26:30] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_baton_handoff_v1_handoff_proto_init() }
@@ -877,7 +1245,7 @@ func file_baton_handoff_v1_handoff_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_baton_handoff_v1_handoff_proto_rawDesc), len(file_baton_handoff_v1_handoff_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   7,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

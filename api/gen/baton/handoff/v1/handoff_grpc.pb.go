@@ -19,9 +19,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	HandoffService_Get_FullMethodName    = "/baton.handoff.v1.HandoffService/Get"
-	HandoffService_List_FullMethodName   = "/baton.handoff.v1.HandoffService/List"
-	HandoffService_Answer_FullMethodName = "/baton.handoff.v1.HandoffService/Answer"
+	HandoffService_Get_FullMethodName       = "/baton.handoff.v1.HandoffService/Get"
+	HandoffService_List_FullMethodName      = "/baton.handoff.v1.HandoffService/List"
+	HandoffService_Answer_FullMethodName    = "/baton.handoff.v1.HandoffService/Answer"
+	HandoffService_Summarize_FullMethodName = "/baton.handoff.v1.HandoffService/Summarize"
 )
 
 // HandoffServiceClient is the client API for HandoffService service.
@@ -36,6 +37,8 @@ type HandoffServiceClient interface {
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListResponse, error)
 	// Answer takes what a rep says.
 	Answer(ctx context.Context, in *AnswerRequest, opts ...grpc.CallOption) (*AnswerResponse, error)
+	// Summarize returns how all handoffs stand, and how the router does.
+	Summarize(ctx context.Context, in *SummarizeRequest, opts ...grpc.CallOption) (*SummarizeResponse, error)
 }
 
 type handoffServiceClient struct {
@@ -76,6 +79,16 @@ func (c *handoffServiceClient) Answer(ctx context.Context, in *AnswerRequest, op
 	return out, nil
 }
 
+func (c *handoffServiceClient) Summarize(ctx context.Context, in *SummarizeRequest, opts ...grpc.CallOption) (*SummarizeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SummarizeResponse)
+	err := c.cc.Invoke(ctx, HandoffService_Summarize_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // HandoffServiceServer is the server API for HandoffService service.
 // All implementations must embed UnimplementedHandoffServiceServer
 // for forward compatibility.
@@ -88,6 +101,8 @@ type HandoffServiceServer interface {
 	List(context.Context, *ListRequest) (*ListResponse, error)
 	// Answer takes what a rep says.
 	Answer(context.Context, *AnswerRequest) (*AnswerResponse, error)
+	// Summarize returns how all handoffs stand, and how the router does.
+	Summarize(context.Context, *SummarizeRequest) (*SummarizeResponse, error)
 	mustEmbedUnimplementedHandoffServiceServer()
 }
 
@@ -106,6 +121,9 @@ func (UnimplementedHandoffServiceServer) List(context.Context, *ListRequest) (*L
 }
 func (UnimplementedHandoffServiceServer) Answer(context.Context, *AnswerRequest) (*AnswerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Answer not implemented")
+}
+func (UnimplementedHandoffServiceServer) Summarize(context.Context, *SummarizeRequest) (*SummarizeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Summarize not implemented")
 }
 func (UnimplementedHandoffServiceServer) mustEmbedUnimplementedHandoffServiceServer() {}
 func (UnimplementedHandoffServiceServer) testEmbeddedByValue()                        {}
@@ -182,6 +200,24 @@ func _HandoffService_Answer_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _HandoffService_Summarize_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SummarizeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HandoffServiceServer).Summarize(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HandoffService_Summarize_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HandoffServiceServer).Summarize(ctx, req.(*SummarizeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // HandoffService_ServiceDesc is the grpc.ServiceDesc for HandoffService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -200,6 +236,10 @@ var HandoffService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Answer",
 			Handler:    _HandoffService_Answer_Handler,
+		},
+		{
+			MethodName: "Summarize",
+			Handler:    _HandoffService_Summarize_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -75,7 +75,7 @@ func (x AdoptRequest_Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use AdoptRequest_Mode.Descriptor instead.
 func (AdoptRequest_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{14, 0}
+	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{15, 0}
 }
 
 // Inbound is one message into a shard from Baton itself: another shard, or the router.
@@ -912,7 +912,17 @@ type Shard struct {
 	// How many messages are waiting.
 	Lag uint64 `protobuf:"varint,4,opt,name=lag,proto3" json:"lag,omitempty"`
 	// Why it stands still; empty if it does not.
-	Stopped       string `protobuf:"bytes,5,opt,name=stopped,proto3" json:"stopped,omitempty"`
+	Stopped string `protobuf:"bytes,5,opt,name=stopped,proto3" json:"stopped,omitempty"`
+	// Sequence of the last message of its stream.
+	Last uint64 `protobuf:"varint,6,opt,name=last,proto3" json:"last,omitempty"`
+	// When the oldest of the waiting messages arrived; absent if none waits.
+	OldestWaitingAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=oldest_waiting_at,json=oldestWaitingAt,proto3" json:"oldest_waiting_at,omitempty"`
+	// How many records wait to leave: facts for the ledger, and messages to other shards.
+	Outbox uint64 `protobuf:"varint,8,opt,name=outbox,proto3" json:"outbox,omitempty"`
+	// The versions of agreements that are in force in it, by name.
+	Agreements []*VersionInForce `protobuf:"bytes,9,rep,name=agreements,proto3" json:"agreements,omitempty"`
+	// Size of its stream.
+	Bytes         uint64 `protobuf:"varint,10,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -982,6 +992,96 @@ func (x *Shard) GetStopped() string {
 	return ""
 }
 
+func (x *Shard) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *Shard) GetOldestWaitingAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OldestWaitingAt
+	}
+	return nil
+}
+
+func (x *Shard) GetOutbox() uint64 {
+	if x != nil {
+		return x.Outbox
+	}
+	return 0
+}
+
+func (x *Shard) GetAgreements() []*VersionInForce {
+	if x != nil {
+		return x.Agreements
+	}
+	return nil
+}
+
+func (x *Shard) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+// VersionInForce is the version of an agreement that judges a shard's events.
+type VersionInForce struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The agreement's name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its version.
+	Version       uint32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VersionInForce) Reset() {
+	*x = VersionInForce{}
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VersionInForce) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VersionInForce) ProtoMessage() {}
+
+func (x *VersionInForce) ProtoReflect() protoreflect.Message {
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VersionInForce.ProtoReflect.Descriptor instead.
+func (*VersionInForce) Descriptor() ([]byte, []int) {
+	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *VersionInForce) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *VersionInForce) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 // VerifyRequest says what to verify.
 type VerifyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -993,7 +1093,7 @@ type VerifyRequest struct {
 
 func (x *VerifyRequest) Reset() {
 	*x = VerifyRequest{}
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[12]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1005,7 +1105,7 @@ func (x *VerifyRequest) String() string {
 func (*VerifyRequest) ProtoMessage() {}
 
 func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[12]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1018,7 +1118,7 @@ func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyRequest) Descriptor() ([]byte, []int) {
-	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{12}
+	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *VerifyRequest) GetShards() []string {
@@ -1045,7 +1145,7 @@ type VerifyResponse struct {
 
 func (x *VerifyResponse) Reset() {
 	*x = VerifyResponse{}
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[13]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1057,7 +1157,7 @@ func (x *VerifyResponse) String() string {
 func (*VerifyResponse) ProtoMessage() {}
 
 func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[13]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1070,7 +1170,7 @@ func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyResponse) Descriptor() ([]byte, []int) {
-	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{13}
+	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *VerifyResponse) GetMessages() uint64 {
@@ -1116,7 +1216,7 @@ type AdoptRequest struct {
 
 func (x *AdoptRequest) Reset() {
 	*x = AdoptRequest{}
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[14]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1128,7 +1228,7 @@ func (x *AdoptRequest) String() string {
 func (*AdoptRequest) ProtoMessage() {}
 
 func (x *AdoptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[14]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1141,7 +1241,7 @@ func (x *AdoptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdoptRequest.ProtoReflect.Descriptor instead.
 func (*AdoptRequest) Descriptor() ([]byte, []int) {
-	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{14}
+	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AdoptRequest) GetRequestId() string {
@@ -1176,7 +1276,7 @@ type AdoptResponse struct {
 
 func (x *AdoptResponse) Reset() {
 	*x = AdoptResponse{}
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[15]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1288,7 @@ func (x *AdoptResponse) String() string {
 func (*AdoptResponse) ProtoMessage() {}
 
 func (x *AdoptResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[15]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1301,7 @@ func (x *AdoptResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdoptResponse.ProtoReflect.Descriptor instead.
 func (*AdoptResponse) Descriptor() ([]byte, []int) {
-	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{15}
+	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AdoptResponse) GetShard() *Shard {
@@ -1270,13 +1370,24 @@ const file_baton_shard_v1_shard_proto_rawDesc = "" +
 	"\x02at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\r\n" +
 	"\vListRequest\"=\n" +
 	"\fListResponse\x12-\n" +
-	"\x06shards\x18\x01 \x03(\v2\x15.baton.shard.v1.ShardR\x06shards\"u\n" +
+	"\x06shards\x18\x01 \x03(\v2\x15.baton.shard.v1.ShardR\x06shards\"\xbf\x02\n" +
 	"\x05Shard\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\x12\x1a\n" +
 	"\bsequence\x18\x03 \x01(\x04R\bsequence\x12\x10\n" +
 	"\x03lag\x18\x04 \x01(\x04R\x03lag\x12\x18\n" +
-	"\astopped\x18\x05 \x01(\tR\astopped\"'\n" +
+	"\astopped\x18\x05 \x01(\tR\astopped\x12\x12\n" +
+	"\x04last\x18\x06 \x01(\x04R\x04last\x12F\n" +
+	"\x11oldest_waiting_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x0foldestWaitingAt\x12\x16\n" +
+	"\x06outbox\x18\b \x01(\x04R\x06outbox\x12>\n" +
+	"\n" +
+	"agreements\x18\t \x03(\v2\x1e.baton.shard.v1.VersionInForceR\n" +
+	"agreements\x12\x14\n" +
+	"\x05bytes\x18\n" +
+	" \x01(\x04R\x05bytes\">\n" +
+	"\x0eVersionInForce\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\"'\n" +
 	"\rVerifyRequest\x12\x16\n" +
 	"\x06shards\x18\x01 \x03(\tR\x06shards\"|\n" +
 	"\x0eVerifyResponse\x12\x1a\n" +
@@ -1315,7 +1426,7 @@ func file_baton_shard_v1_shard_proto_rawDescGZIP() []byte {
 }
 
 var file_baton_shard_v1_shard_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_baton_shard_v1_shard_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_baton_shard_v1_shard_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_baton_shard_v1_shard_proto_goTypes = []any{
 	(AdoptRequest_Mode)(0),        // 0: baton.shard.v1.AdoptRequest.Mode
 	(*Inbound)(nil),               // 1: baton.shard.v1.Inbound
@@ -1330,11 +1441,12 @@ var file_baton_shard_v1_shard_proto_goTypes = []any{
 	(*ListRequest)(nil),           // 10: baton.shard.v1.ListRequest
 	(*ListResponse)(nil),          // 11: baton.shard.v1.ListResponse
 	(*Shard)(nil),                 // 12: baton.shard.v1.Shard
-	(*VerifyRequest)(nil),         // 13: baton.shard.v1.VerifyRequest
-	(*VerifyResponse)(nil),        // 14: baton.shard.v1.VerifyResponse
-	(*AdoptRequest)(nil),          // 15: baton.shard.v1.AdoptRequest
-	(*AdoptResponse)(nil),         // 16: baton.shard.v1.AdoptResponse
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(*VersionInForce)(nil),        // 13: baton.shard.v1.VersionInForce
+	(*VerifyRequest)(nil),         // 14: baton.shard.v1.VerifyRequest
+	(*VerifyResponse)(nil),        // 15: baton.shard.v1.VerifyResponse
+	(*AdoptRequest)(nil),          // 16: baton.shard.v1.AdoptRequest
+	(*AdoptResponse)(nil),         // 17: baton.shard.v1.AdoptResponse
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
 }
 var file_baton_shard_v1_shard_proto_depIdxs = []int32{
 	2,  // 0: baton.shard.v1.Inbound.origin:type_name -> baton.shard.v1.Origin
@@ -1344,24 +1456,26 @@ var file_baton_shard_v1_shard_proto_depIdxs = []int32{
 	7,  // 4: baton.shard.v1.Inbound.alias_released:type_name -> baton.shard.v1.AliasReleased
 	8,  // 5: baton.shard.v1.Inbound.agreement_in_force:type_name -> baton.shard.v1.AgreementInForce
 	9,  // 6: baton.shard.v1.Inbound.handoff_moved:type_name -> baton.shard.v1.HandoffMoved
-	17, // 7: baton.shard.v1.ForwardedEvent.arrived_at:type_name -> google.protobuf.Timestamp
+	18, // 7: baton.shard.v1.ForwardedEvent.arrived_at:type_name -> google.protobuf.Timestamp
 	6,  // 8: baton.shard.v1.ClaimDone.episodes:type_name -> baton.shard.v1.Episode
-	17, // 9: baton.shard.v1.Episode.closed_at:type_name -> google.protobuf.Timestamp
-	17, // 10: baton.shard.v1.HandoffMoved.at:type_name -> google.protobuf.Timestamp
+	18, // 9: baton.shard.v1.Episode.closed_at:type_name -> google.protobuf.Timestamp
+	18, // 10: baton.shard.v1.HandoffMoved.at:type_name -> google.protobuf.Timestamp
 	12, // 11: baton.shard.v1.ListResponse.shards:type_name -> baton.shard.v1.Shard
-	0,  // 12: baton.shard.v1.AdoptRequest.mode:type_name -> baton.shard.v1.AdoptRequest.Mode
-	12, // 13: baton.shard.v1.AdoptResponse.shard:type_name -> baton.shard.v1.Shard
-	10, // 14: baton.shard.v1.ShardService.List:input_type -> baton.shard.v1.ListRequest
-	13, // 15: baton.shard.v1.ShardService.Verify:input_type -> baton.shard.v1.VerifyRequest
-	15, // 16: baton.shard.v1.ShardService.Adopt:input_type -> baton.shard.v1.AdoptRequest
-	11, // 17: baton.shard.v1.ShardService.List:output_type -> baton.shard.v1.ListResponse
-	14, // 18: baton.shard.v1.ShardService.Verify:output_type -> baton.shard.v1.VerifyResponse
-	16, // 19: baton.shard.v1.ShardService.Adopt:output_type -> baton.shard.v1.AdoptResponse
-	17, // [17:20] is the sub-list for method output_type
-	14, // [14:17] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	18, // 12: baton.shard.v1.Shard.oldest_waiting_at:type_name -> google.protobuf.Timestamp
+	13, // 13: baton.shard.v1.Shard.agreements:type_name -> baton.shard.v1.VersionInForce
+	0,  // 14: baton.shard.v1.AdoptRequest.mode:type_name -> baton.shard.v1.AdoptRequest.Mode
+	12, // 15: baton.shard.v1.AdoptResponse.shard:type_name -> baton.shard.v1.Shard
+	10, // 16: baton.shard.v1.ShardService.List:input_type -> baton.shard.v1.ListRequest
+	14, // 17: baton.shard.v1.ShardService.Verify:input_type -> baton.shard.v1.VerifyRequest
+	16, // 18: baton.shard.v1.ShardService.Adopt:input_type -> baton.shard.v1.AdoptRequest
+	11, // 19: baton.shard.v1.ShardService.List:output_type -> baton.shard.v1.ListResponse
+	15, // 20: baton.shard.v1.ShardService.Verify:output_type -> baton.shard.v1.VerifyResponse
+	17, // 21: baton.shard.v1.ShardService.Adopt:output_type -> baton.shard.v1.AdoptResponse
+	19, // [19:22] is the sub-list for method output_type
+	16, // [16:19] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_baton_shard_v1_shard_proto_init() }
@@ -1383,7 +1497,7 @@ func file_baton_shard_v1_shard_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_baton_shard_v1_shard_proto_rawDesc), len(file_baton_shard_v1_shard_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
