@@ -28,6 +28,15 @@ func TestMain(m *testing.M) {
 			}
 			os.Exit(run(os.Args[1:], s))
 		},
+		// A command that is told to stop and hangs.
+		"hangs": func() {
+			s := thisProcess()
+			s.handleSignals()
+			fmt.Println("begun")
+			<-s.ctx.Done()
+			fmt.Println("stopping")
+			select {}
+		},
 	})
 }
 

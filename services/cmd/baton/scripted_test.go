@@ -237,6 +237,17 @@ func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args 
 				ts.Setenv(name, found[1])
 			}
 		},
+		// listening FILE sets HTTP to where a service says in its log that it listens.
+		"listening": func(ts *testscript.TestScript, neg bool, args []string) {
+			if neg || len(args) != 1 {
+				ts.Fatalf("usage: listening FILE")
+			}
+			found := regexp.MustCompile(`"http":"([^"]+)"`).FindStringSubmatch(ts.ReadFile(args[0]))
+			if found == nil {
+				ts.Fatalf("%s says nothing of HTTP", args[0])
+			}
+			ts.Setenv("HTTP", "http://"+found[1])
+		},
 		// page URL CODE REGEXP asks a page over HTTP.
 		"page": func(ts *testscript.TestScript, neg bool, args []string) {
 			if neg || len(args) != 3 {

@@ -50,6 +50,7 @@ func (f serviceFlags) serve(s *system, name string, sends bool, open func(conn *
 		return err
 	}
 	defer h.closeHTTP()
+	log.Info("starting; NATS is waited for", "service", name, "grpc", address, "http", web)
 	conn, err := stream.Connect(s.ctx, stream.Options{URL: f.NATS, Name: "baton " + name, Logger: log})
 	if err != nil {
 		return s.unlessStopped(err)
