@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -362,6 +363,42 @@ func TestALostLEADSStopsTheRouter(t *testing.T) {
 		}
 		b := w.router("b")
 		w.eventually(5*time.Second, "the router stands still", func() bool { return b.stoppedBy() != nil })
+	})
+}
+
+// TestAnOlderLEADSThatHasGrown: what was stored since the copy has the sequences of what was decided, and is not skipped in
+// silence.
+func TestAnOlderLEADSThatHasGrown(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		leads := filepath.Join(w.dir, "nats", "jetstream", "$G", "streams", subject.LeadsStream)
+		older := filepath.Join(t.TempDir(), "older")
+		restart := func(meanwhile func() error) {
+			w.server.Stop()
+			if err := meanwhile(); err != nil {
+				t.Fatal(err)
+			}
+			w.startNATS()
+			w.eventually(10*time.Second, "NATS is connected again", w.conn.Connected)
+		}
+		a := w.leading("a")
+		w.qualify(dana, nil)
+		w.delivered(a, dana, 2*time.Second)
+		restart(func() error { return os.CopyFS(older, os.DirFS(leads)) })
+		w.qualify("lost@acme.example", nil)
+		w.delivered(a, "lost@acme.example", time.Minute)
+		a.stop()
+		restart(func() error {
+			if err := os.RemoveAll(leads); err != nil {
+				return err
+			}
+			return os.CopyFS(leads, os.DirFS(older))
+		})
+		w.qualify("new@acme.example", nil)
+		b := w.router("b")
+		w.eventually(10*time.Second, "the router stands still", func() bool { return b.stoppedBy() != nil })
+		if why := b.stoppedBy().Error(); !strings.Contains(why, "stream LEADS") || !strings.Contains(why, "from one backup") {
+			t.Errorf("it says: %s", why)
+		}
 	})
 }
 

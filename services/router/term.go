@@ -96,7 +96,8 @@ func (r *Router) begin(ctx context.Context) error {
 		return err
 	}
 	incarnation, sequence := l.state.Leads()
-	info, err := r.o.Stream.Log(subject.LeadsStream).Info(ctx)
+	log := r.o.Stream.Log(subject.LeadsStream)
+	info, err := log.Info(ctx)
 	switch {
 	case err != nil:
 		return err
@@ -106,8 +107,11 @@ func (r *Router) begin(ctx context.Context) error {
 	case info.Last < sequence:
 		return &fold.StopError{Reason: fmt.Sprintf("stream LEADS ends at message %d, but message %d was decided on: it was restored from an older "+
 			"copy; restore LEADS, HANDOFFS and the shards' streams from one backup", info.Last, sequence)}
+	case sequence == 0 || l.state.LeadsStored() == 0:
+		return nil
 	}
-	return nil
+	// An older copy may have grown past that place meanwhile: what was stored since would be taken for what was decided.
+	return checkPosition(ctx, subject.LeadsStream, log, fold.Position{Created: info.Created, Sequence: sequence, Time: l.state.LeadsStored()})
 }
 
 // readLeads hands over the facts of LEADS that are not decided on, in order, until the term ends.
@@ -293,7 +297,7 @@ func (t *term) input(b *batch, in any) error {
 				return &fold.StopError{Reason: fmt.Sprintf("message %d of LEADS names a lead key of %d bytes that is none; only scorers may write there", in.Sequence, len(k))}
 			}
 		}
-		facts, err := s.DecideLead(handoff.Lead{Incarnation: in.Incarnation, Sequence: in.Sequence, Fact: f}, time.Now())
+		facts, err := s.DecideLead(handoff.Lead{Incarnation: in.Incarnation, Sequence: in.Sequence, Stored: in.Time, Fact: f}, time.Now())
 		if err != nil {
 			return t.undecidable(b, in.Sequence, err)
 		}

@@ -34,7 +34,7 @@ func (s *State) Evolve(f *handoffv1.Fact, sequence uint64) error {
 	}
 	if c := f.GetConsumed(); c != nil {
 		if c.GetLeadsSequence() > 0 {
-			s.leads = position{c.GetLeadsIncarnation(), c.GetLeadsSequence()}
+			s.leads = position{c.GetLeadsIncarnation(), c.GetLeadsSequence(), c.GetLeadsStored()}
 		}
 		if c.GetRequestId() != "" {
 			s.requests.add(c.GetRequestId(), requestOf(f, sequence))

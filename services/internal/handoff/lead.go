@@ -21,6 +21,7 @@ import (
 type Lead struct {
 	Incarnation int64 // of the LEADS stream
 	Sequence    uint64
+	Stored      int64 // when, in Unix nanoseconds
 	Fact        *leadv1.Fact
 }
 
@@ -43,7 +44,7 @@ func (s *State) DecideLead(in Lead, now time.Time) ([]*handoffv1.Fact, error) {
 		return nil, nil
 	}
 	d := s.decide(now, in.Fact.GetTraceparent())
-	d.consumed = &handoffv1.Consumed{LeadsIncarnation: in.Incarnation, LeadsSequence: in.Sequence}
+	d.consumed = &handoffv1.Consumed{LeadsIncarnation: in.Incarnation, LeadsSequence: in.Sequence, LeadsStored: in.Stored}
 	lead := s.Resolve(in.Fact.GetLeadKey())
 	var err error
 	switch f := in.Fact.GetFact().(type) {

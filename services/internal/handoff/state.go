@@ -59,6 +59,7 @@ type State struct {
 type position struct {
 	incarnation int64
 	sequence    uint64
+	stored      int64
 }
 
 // claim is what only one open handoff may have.
@@ -132,6 +133,9 @@ func (s *State) Sequence() uint64 { return s.sequence }
 func (s *State) Leads() (incarnation int64, sequence uint64) {
 	return s.leads.incarnation, s.leads.sequence
 }
+
+// LeadsStored is when the last fact of LEADS that is used up was stored there, in Unix nanoseconds; 0 = not known.
+func (s *State) LeadsStored() int64 { return s.leads.stored }
 
 // Decided is when the last decision was made; the next one is never dated before it. Zero at the start.
 func (s *State) Decided() time.Time { return timeOf(s.decided) }

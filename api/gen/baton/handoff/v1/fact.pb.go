@@ -715,7 +715,9 @@ type Consumed struct {
 	// Id of the request that is used up; empty if none.
 	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Hash of the request, so that the same id with another content is refused.
-	RequestHash   []byte `protobuf:"bytes,4,opt,name=request_hash,json=requestHash,proto3" json:"request_hash,omitempty"`
+	RequestHash []byte `protobuf:"bytes,4,opt,name=request_hash,json=requestHash,proto3" json:"request_hash,omitempty"`
+	// When that fact of the LEADS stream was stored there, in Unix nanoseconds, so that another stream is known from it.
+	LeadsStored   int64 `protobuf:"varint,5,opt,name=leads_stored,json=leadsStored,proto3" json:"leads_stored,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -776,6 +778,13 @@ func (x *Consumed) GetRequestHash() []byte {
 		return x.RequestHash
 	}
 	return nil
+}
+
+func (x *Consumed) GetLeadsStored() int64 {
+	if x != nil {
+		return x.LeadsStored
+	}
+	return 0
 }
 
 // HandoffOpened begins a handoff.
@@ -1846,13 +1855,14 @@ const file_baton_handoff_v1_fact_proto_rawDesc = "" +
 	"\flead_rekeyed\x18\x15 \x01(\v2\x1d.baton.handoff.v1.LeadRekeyedH\x00R\vleadRekeyed\x12<\n" +
 	"\n" +
 	"lead_noted\x18\x16 \x01(\v2\x1b.baton.handoff.v1.LeadNotedH\x00R\tleadNotedB\x06\n" +
-	"\x04fact\"\xa0\x01\n" +
+	"\x04fact\"\xc3\x01\n" +
 	"\bConsumed\x12+\n" +
 	"\x11leads_incarnation\x18\x01 \x01(\x03R\x10leadsIncarnation\x12%\n" +
 	"\x0eleads_sequence\x18\x02 \x01(\x04R\rleadsSequence\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tR\trequestId\x12!\n" +
-	"\frequest_hash\x18\x04 \x01(\fR\vrequestHash\"\xec\x01\n" +
+	"\frequest_hash\x18\x04 \x01(\fR\vrequestHash\x12!\n" +
+	"\fleads_stored\x18\x05 \x01(\x03R\vleadsStored\"\xec\x01\n" +
 	"\rHandoffOpened\x121\n" +
 	"\tqualified\x18\x01 \x01(\v2\x13.baton.lead.v1.FactR\tqualified\x126\n" +
 	"\bdeadline\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12D\n" +
