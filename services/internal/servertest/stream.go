@@ -40,6 +40,19 @@ func LeaderOf(t testing.TB, servers []*Process, stream string) int {
 	return leader
 }
 
+// LastSequence returns the sequence of a stream's last message.
+func LastSequence(t testing.TB, url, stream string) (last uint64) {
+	t.Helper()
+	withJetStream(t, url, func(js nats.JetStreamContext) error {
+		info, err := js.StreamInfo(stream)
+		if err == nil {
+			last = info.State.LastSeq
+		}
+		return err
+	})
+	return last
+}
+
 func withJetStream(t testing.TB, url string, do func(nats.JetStreamContext) error) {
 	t.Helper()
 	nc, err := nats.Connect(url, nats.Timeout(5*time.Second))

@@ -216,6 +216,9 @@ func (c *Conn) ensureStream(ctx context.Context, name, filter string) error {
 					"with fewer replicas yourself (`nats stream add`): %w", name, clusterReplicas, err)
 			}
 		}
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			return fmt.Errorf("stream %s: NATS does not answer for it; in a cluster, are most of its servers up? %w", name, err)
+		}
 		if err != nil {
 			return fmt.Errorf("stream %s: %w", name, err)
 		}

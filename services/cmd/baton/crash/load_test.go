@@ -122,6 +122,18 @@ func (l *load) more(n int) {
 func address(person int) string   { return fmt.Sprintf("p%d@example.org", person) }
 func anonymous(person int) string { return fmt.Sprintf("a%d", person) }
 
+// views publishes n page views under addresses: nothing of them is passed on, nor tied to anything.
+func (l *load) views(n int) {
+	var bodies [][]byte
+	for range n {
+		l.events++
+		who := address(l.rng.IntN(l.people))
+		l.model.view(who)
+		bodies = append(bodies, l.body(l.events, "page.viewed", map[string]any{"email": who}, map[string]any{"path": "/"}))
+	}
+	l.send(bodies)
+}
+
 // tie ties every anonymous id to its address.
 func (l *load) tie() {
 	var bodies [][]byte
