@@ -41,8 +41,10 @@ type Options struct {
 }
 
 const (
-	// fewSingles is up to how many waiting messages are published singly: they are stored sooner than as a batch.
-	fewSingles = 4
+	// fewSingles is up to how many waiting messages are published singly, all on their way at once: a server makes and
+	// removes a store on disk for each batch, which takes it about 4 ms of its processor, as long as 20 single messages
+	// that it syncs and 150 that it does not.
+	fewSingles = 16
 	// batchMessages and batchBytes bound a batch.
 	batchMessages = 200
 	batchBytes    = 4 << 20

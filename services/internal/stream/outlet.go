@@ -19,8 +19,13 @@ import (
 // originHeader carries the place of a message's cause in its producer's order.
 const originHeader = "baton-origin"
 
-// atomicBatch is how many messages go in one atomic batch: larger ones gain little and wait longer.
-const atomicBatch = 200
+const (
+	// atomicBatch is how many messages go in one atomic batch: larger ones gain little and wait longer.
+	atomicBatch = 200
+	// fewOnce and fewOrdered are up to how many records are published singly, where nothing asks for one atom: a server
+	// makes and removes a store on disk for each batch, which takes it about 4 ms. Ordered ones wait for each other.
+	fewOnce, fewOrdered = 16, 4
+)
 
 // Outlet is a fold.Outlet into JetStream. One Outlet serves one producer and is used by one goroutine at a time.
 type Outlet struct {
@@ -63,7 +68,13 @@ func (o *Outlet) Once(ctx context.Context, records []fold.Record) error {
 }
 
 func (o *Outlet) once(ctx context.Context, records []fold.Record) error {
-	first := func(m *nats.Msg, _ int) { m.Header.Set(nats.ExpectedLastSubjSeqHdr, "0") }
+	if len(records) <= fewOnce {
+		g, gctx := errgroup.WithContext(ctx)
+		for i := range records {
+			g.Go(func() error { return o.single(gctx, records[i:i+1]) })
+		}
+		return g.Wait()
+	}
 	err := o.publish(ctx, records, first)
 	if !natsbatch.IsWrongLastSequence(err) {
 		return err
@@ -91,6 +102,22 @@ func (o *Outlet) once(ctx context.Context, records []fold.Record) error {
 		return nil
 	}
 	return o.publish(ctx, rest, first)
+}
+
+// first makes a message the first one on its subject, or none.
+func first(m *nats.Msg, _ int) { m.Header.Set(nats.ExpectedLastSubjSeqHdr, "0") }
+
+// single publishes one record, unless it is there already.
+func (o *Outlet) single(ctx context.Context, record []fold.Record) error {
+	err := o.publish(ctx, record, first)
+	if !natsbatch.IsWrongLastSequence(err) {
+		return err
+	}
+	missing, lookErr := o.missing(ctx, &record[0])
+	if missing { // the server says that there is one, and that there is none: again
+		return err
+	}
+	return lookErr
 }
 
 // missing says whether a record is not there yet; a *fold.StopError if another one is in its place.
@@ -126,6 +153,9 @@ func (o *Outlet) Ordered(ctx context.Context, records []fold.Record) error {
 	}
 	for len(records) > 0 {
 		n := min(len(records), atomicBatch)
+		if len(records) <= fewOrdered {
+			n = 1
+		}
 		delete(o.tails, prefix) // unknown until the answer is here
 		last, err := o.publishSeq(ctx, records[:n], func(m *nats.Msg, i int) {
 			m.Header.Set(originHeader, records[i].Origin().String())
