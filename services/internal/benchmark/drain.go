@@ -95,7 +95,7 @@ type meter struct {
 func newMeter(all ...*process) (*meter, error) {
 	m := &meter{all: all, peak: map[string]uint64{}}
 	for _, p := range all {
-		u, err := usageOf(p.cmd.Process.Pid)
+		u, err := usageOf(p.pid)
 		if err != nil {
 			return nil, err
 		}
@@ -109,7 +109,7 @@ func (m *meter) look() error {
 	m.last = m.last[:0]
 	resident := map[string]uint64{}
 	for _, p := range m.all {
-		u, err := usageOf(p.cmd.Process.Pid)
+		u, err := usageOf(p.pid)
 		if err != nil {
 			return err
 		}
@@ -309,7 +309,7 @@ func (st *site) worker(ctx context.Context, part string, events, bytesToWrite in
 			if err := servers.look(); err != nil {
 				return sample{}, err
 			}
-			if u, err := usageOf(p.cmd.Process.Pid); err == nil { // it may have ended just now
+			if u, err := usageOf(p.pid); err == nil { // it may have ended just now
 				servers.peak[p.name] = max(servers.peak[p.name], u.resident)
 			}
 		case <-p.done:

@@ -36,6 +36,8 @@ type Latency struct {
 	P50          float64 `json:"p50Milliseconds"`
 	P99          float64 `json:"p99Milliseconds"`
 	Max          float64 `json:"maxMilliseconds"`
+	// CPU is by process, in processors: 0.5 is half of one. The publisher is the benchmark itself.
+	CPU map[string]float64 `json:"processors"`
 }
 
 // latency runs all services and a sales tool, and publishes on a schedule.
@@ -84,8 +86,20 @@ func (r *run) latency(ctx context.Context, syncInterval string) (Latency, error)
 	case <-ctx.Done():
 		return Latency{}, ctx.Err()
 	}
+	used, err := newMeter(nats, redis, b.scorer, b.router, b.notifier, self())
+	if err != nil {
+		return Latency{}, err
+	}
+	began := time.Now()
 	if err := r.publishOnSchedule(ctx, natsURL, w); err != nil {
 		return Latency{}, err
+	}
+	if err := used.look(); err != nil {
+		return Latency{}, err
+	}
+	cpu := map[string]float64{}
+	for name, t := range used.cpu() {
+		cpu[name] = t.Seconds() / time.Since(began).Seconds()
 	}
 	select {
 	case <-w.all:
@@ -96,7 +110,7 @@ func (r *run) latency(ctx context.Context, syncInterval string) (Latency, error)
 	}
 	ms := func(us int64) float64 { return float64(us) / 1000 }
 	h := w.histogram
-	return Latency{syncInterval, rate, h.TotalCount(), ms(h.ValueAtPercentile(50)), ms(h.ValueAtPercentile(99)), ms(h.Max())}, nil
+	return Latency{syncInterval, rate, h.TotalCount(), ms(h.ValueAtPercentile(50)), ms(h.ValueAtPercentile(99)), ms(h.Max()), cpu}, nil
 }
 
 // publishOnSchedule publishes each event when it is due, whatever became of those before.

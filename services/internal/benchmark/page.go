@@ -3,6 +3,7 @@ package benchmark
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -42,6 +43,11 @@ func (r *Report) Write(w io.Writer) error {
 	for _, l := range r.Latency {
 		fmt.Fprintf(w, "publish to offer at %d events/s, sync_interval %s: p50 %.1f ms, p99 %.1f ms, longest %.1f ms (%d offers)\n",
 			l.Rate, l.SyncInterval, l.P50, l.P99, l.Max, l.Offers)
+		fmt.Fprint(w, "  processors used:")
+		for _, name := range slices.Sorted(maps.Keys(l.CPU)) {
+			fmt.Fprintf(w, " %s %.2f", name, l.CPU[name])
+		}
+		fmt.Fprintln(w)
 	}
 	fmt.Fprintln(w)
 	for _, g := range r.Goals {

@@ -42,6 +42,7 @@ func (b *bed) close() error {
 // process is one child.
 type process struct {
 	name string // as the report groups it: nats, redis, or the part of Baton
+	pid  int
 	cmd  *exec.Cmd
 	log  string
 	done chan struct{}
@@ -67,6 +68,7 @@ func (b *bed) start(name string, out *bytes.Buffer, program string, args ...stri
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("%s cannot be started: %w", name, err)
 	}
+	p.pid = p.cmd.Process.Pid
 	b.all = append(b.all, p)
 	go func() {
 		p.err = p.cmd.Wait()
@@ -74,6 +76,9 @@ func (b *bed) start(name string, out *bytes.Buffer, program string, args ...stri
 	}()
 	return p, nil
 }
+
+// self is the benchmark's own process, to be looked at.
+func self() *process { return &process{name: "publisher", pid: os.Getpid()} }
 
 // stop ends the process in order, and at once after ten seconds.
 func (p *process) stop() {
