@@ -290,6 +290,18 @@ func (p *scanner) rawString() (escaped, ok bool) {
 
 // str reads a string.
 func (p *scanner) str() (string, bool) {
+	// Most strings have no escapes: they end at the first byte that is special.
+	s, start := p.s, p.i+1
+	if p.i < len(s) && s[p.i] == '"' {
+		if end := special(s, start); end < len(s) && s[end] == '"' {
+			p.i = end + 1
+			return s[start:end], true
+		}
+	}
+	return p.escaped()
+}
+
+func (p *scanner) escaped() (string, bool) {
 	start := p.i + 1
 	escaped, ok := p.rawString()
 	if !ok {

@@ -12,6 +12,7 @@ package leadkey
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -129,14 +130,9 @@ func AppendAnonymous(dst []byte, id string) []byte {
 // stackLine holds the longest address (254 bytes) with its prefix.
 const stackLine = 320
 
-const digits = "0123456789abcdef"
-
 func appendHash(dst, line []byte) []byte {
 	sum := sha256.Sum256(line)
-	for _, c := range sum[:Size/2] {
-		dst = append(dst, digits[c>>4], digits[c&15])
-	}
-	return dst
+	return hex.AppendEncode(dst, sum[:Size/2])
 }
 
 func appendLower(dst []byte, s string) []byte {

@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/leadbaton/baton/api/cloudevent"
 )
 
 const (
@@ -17,12 +19,10 @@ const (
 
 // idHash is what is kept of an event's identity.
 func idHash(source, id string) uint64 {
-	var d xxhash.Digest
-	d.Reset()
-	_, _ = d.WriteString(source)
-	_, _ = d.Write([]byte{0})
-	_, _ = d.WriteString(id)
-	return d.Sum64()
+	var room [cloudevent.MaxID + 64]byte
+	b := append(room[:0], source...)
+	b = append(b, 0)
+	return xxhash.Sum64(append(b, id...))
 }
 
 // eventID is one kept id: when the event happened, and its hash.
