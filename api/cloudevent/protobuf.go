@@ -118,7 +118,7 @@ type attribute struct {
 
 func (a *attribute) read(b []byte) bool {
 	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
+		num, typ, n := consumeTag(b)
 		if n < 0 {
 			return false
 		}
@@ -160,7 +160,7 @@ func (a *attribute) read(b []byte) bool {
 
 func (a *attribute) readTimestamp(b []byte) bool {
 	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
+		num, typ, n := consumeTag(b)
 		if n < 0 {
 			return false
 		}
@@ -218,11 +218,20 @@ func (a *anyMessage) json() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// consumeTag is protowire.ConsumeTag, which lets numbers pass that no field may have: proto.Unmarshal refuses them.
+func consumeTag(b []byte) (protowire.Number, protowire.Type, int) {
+	num, typ, n := protowire.ConsumeTag(b)
+	if num > protowire.MaxValidNumber {
+		return num, typ, -1
+	}
+	return num, typ, n
+}
+
 // eachField calls f for every field of a message that has the wire type of texts, bytes and messages. It returns false if b
 // is no message or f returned false.
 func eachField(b []byte, f func(protowire.Number, []byte) bool) bool {
 	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
+		num, typ, n := consumeTag(b)
 		if n < 0 {
 			return false
 		}

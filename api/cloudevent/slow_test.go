@@ -150,7 +150,7 @@ func slowProto(body []byte) (object, bool) {
 	if !utf8.Valid(data) || !json.Valid(data) || nesting(data) > maxDepth-1 {
 		return nil, false
 	}
-	o["data"] = data
+	o["data"] = bytes.Trim(data, " \t\r\n")
 	return o, true
 }
 
