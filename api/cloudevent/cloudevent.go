@@ -59,16 +59,22 @@ type Event struct {
 	// normalised "email" if it is given.
 	Lead    []Member
 	Account []Member
-	// Campaign and Properties are the JSON texts of objects, for Members; "" if they are not given.
-	Campaign   string
-	Properties string
+	// Campaign and Properties are the JSON texts of objects; "" if they are not given. CampaignMembers and
+	// PropertyMembers are what Members says of them.
+	Campaign        string
+	Properties      string
+	CampaignMembers []Member
+	PropertyMembers []Member
 	// MergeFrom is `data.from` of a lead.merged event.
 	MergeFrom leadkey.Key
 }
 
 // Reset makes e the zero Event but keeps the room of its slices.
 func (e *Event) Reset() {
-	*e = Event{IDs: e.IDs[:0], Lead: e.Lead[:0], Account: e.Account[:0]}
+	*e = Event{
+		IDs: e.IDs[:0], Lead: e.Lead[:0], Account: e.Account[:0],
+		CampaignMembers: e.CampaignMembers[:0], PropertyMembers: e.PropertyMembers[:0],
+	}
 }
 
 // Error says why an event is rejected. It quotes nothing of the event but names of its fields, so it holds no personal data.

@@ -75,8 +75,10 @@ func (w *want) compare(t *testing.T, e *Event) {
 	}
 	sameMembers(t, "lead", w.Lead, e.Lead)
 	sameMembers(t, "account", w.Account, e.Account)
-	sameMembers(t, "campaign", w.Campaign, Members(nil, e.Campaign))
-	sameMembers(t, "properties", w.Properties, Members(nil, e.Properties))
+	sameMembers(t, "campaign", w.Campaign, e.CampaignMembers)
+	sameMembers(t, "properties", w.Properties, e.PropertyMembers)
+	sameMembers(t, "campaign as a text", w.Campaign, Members(nil, e.Campaign))
+	sameMembers(t, "properties as a text", w.Properties, Members(nil, e.Properties))
 }
 
 // sameMembers compares with a list of [name, value] pairs.

@@ -215,26 +215,28 @@ func (v *envelope) jsonData() bool {
 	return strings.EqualFold(t, "application/json") || v.proto && strings.EqualFold(t, "application/protobuf")
 }
 
-// parts are the members of data that are read. Those of lead and account, if these are objects, are in the Event: each is
-// scanned once.
+// parts are the members of data that are read. The members of those that are objects are in the Event: each is scanned
+// once.
 type parts struct {
-	lead, account              Kind
-	campaign, properties, from Value
+	lead, account, campaign, properties, from Value
 }
 
-// readAttributes reads an object into dst; of any other value it returns the kind alone.
-func (p *scanner) readAttributes(dst []Member, depth int) ([]Member, Kind, bool) {
-	if p.space(); p.i < len(p.s) && p.s[p.i] == '{' {
-		ms, ok := p.members(dst, depth)
-		return ms, Object, ok
+// valueWithMembers reads a value, and the members of an object into dst.
+func (p *scanner) valueWithMembers(dst []Member, depth int) ([]Member, Value, bool) {
+	p.space()
+	if p.i >= len(p.s) || p.s[p.i] != '{' {
+		v, ok := p.value(depth)
+		return dst, v, ok
 	}
-	v, ok := p.value(depth)
-	return dst, v.Kind, ok
+	start := p.i
+	ms, ok := p.members(dst, depth)
+	return ms, Value{Object, p.s[start:p.i]}, ok
 }
 
 // readData reads the event's data at one level's depth.
 func (v *envelope) readData(p *scanner, e *Event) (ok bool) {
 	v.parts, e.Lead, e.Account = parts{}, e.Lead[:0], e.Account[:0]
+	e.CampaignMembers, e.PropertyMembers = e.CampaignMembers[:0], e.PropertyMembers[:0]
 	if p.space(); p.i >= len(p.s) || p.s[p.i] != '{' {
 		v.data, ok = p.value(1)
 		return ok
@@ -252,13 +254,13 @@ func (v *envelope) readData(p *scanner, e *Event) (ok bool) {
 		}
 		switch name {
 		case "lead":
-			e.Lead, v.parts.lead, ok = p.readAttributes(e.Lead[:0], 2)
+			e.Lead, v.parts.lead, ok = p.valueWithMembers(e.Lead[:0], 2)
 		case "account":
-			e.Account, v.parts.account, ok = p.readAttributes(e.Account[:0], 2)
+			e.Account, v.parts.account, ok = p.valueWithMembers(e.Account[:0], 2)
 		case "campaign":
-			v.parts.campaign, ok = p.value(2)
+			e.CampaignMembers, v.parts.campaign, ok = p.valueWithMembers(e.CampaignMembers[:0], 2)
 		case "properties":
-			v.parts.properties, ok = p.value(2)
+			e.PropertyMembers, v.parts.properties, ok = p.valueWithMembers(e.PropertyMembers[:0], 2)
 		case "from":
 			v.parts.from, ok = p.value(2)
 		default:
@@ -276,7 +278,7 @@ func (v *envelope) readData(p *scanner, e *Event) (ok bool) {
 // fill judges the data and gives e what it says.
 func (d *parts) fill(e *Event) error {
 	campaign, properties := d.campaign, d.properties
-	if d.account > Null && d.account != Object {
+	if d.account.Kind > Null && d.account.Kind != Object {
 		return reject(malformed, "data.account must be an object")
 	}
 	if campaign.Kind > Null && campaign.Kind != Object {
@@ -285,7 +287,7 @@ func (d *parts) fill(e *Event) error {
 	if properties.Kind > Null && properties.Kind != Object {
 		return reject(malformed, "data.properties must be an object")
 	}
-	switch d.lead {
+	switch d.lead.Kind {
 	case Object:
 	case Absent, Null:
 		return reject(noLead, "data.lead is missing: it says whom the event is about")

@@ -386,7 +386,7 @@ func say(e *Event, err error) slowEvent {
 		id: e.ID, source: e.Source, typ: e.Type, traceParent: e.TraceParent, time: e.Time, history: e.History,
 		email: e.Email, anonymousID: e.AnonymousID, key: e.Key, ids: map[string]string{}, mergeFrom: string(e.MergeFrom),
 		lead: sayAll(e.Lead), account: sayAll(e.Account),
-		campaign: sayAll(Members(nil, e.Campaign)), properties: sayAll(Members(nil, e.Properties)),
+		campaign: sayAll(e.CampaignMembers), properties: sayAll(e.PropertyMembers),
 	}
 	for _, m := range e.IDs {
 		s.ids[m.Name] = m.Text

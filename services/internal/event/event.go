@@ -26,15 +26,15 @@ type Event struct {
 
 	// The lead's identities, as published. Key is the key of the first of them.
 	Email       string
-	IDs         []Field // sorted by system; values are Text
+	IDs         []cloudevent.Member // sorted by system; values are Strings
 	AnonymousID string
 	Key         leadkey.Key
 
-	// Attributes besides the identities, in document order. Lead includes "email" (normalised) if given.
-	// Only scalars: objects and lists are left out.
-	Lead    []Field
-	Account []Field
-	// Campaign and Properties are parsed when first asked for.
+	// Attributes besides the identities, in document order, as published: ValueOf reads them. Lead includes "email"
+	// (normalised) if given. Only scalars: objects and lists are left out.
+	Lead    []cloudevent.Member
+	Account []cloudevent.Member
+
 	Campaign   Object
 	Properties Object
 	// MergeFrom is data.from of a `lead.merged` event: a lead key.
@@ -60,11 +60,9 @@ func Decode(body []byte, ev *Event) error {
 	ev.ID, ev.Source, ev.Type = r.ID, r.Source, r.Type
 	ev.Time, ev.History, ev.TraceParent = r.Time, r.History, r.TraceParent
 	ev.Email, ev.AnonymousID, ev.Key, ev.MergeFrom = r.Email, r.AnonymousID, r.Key, string(r.MergeFrom)
-	ev.IDs = fields(ev.IDs[:0], r.IDs)
-	ev.Lead = fields(ev.Lead[:0], r.Lead)
-	ev.Account = fields(ev.Account[:0], r.Account)
-	ev.Campaign.reset(r.Campaign)
-	ev.Properties.reset(r.Properties)
+	ev.IDs, ev.Lead, ev.Account = r.IDs, r.Lead, r.Account
+	ev.Campaign = Object{raw: r.Campaign, members: r.CampaignMembers, parsed: true}
+	ev.Properties = Object{raw: r.Properties, members: r.PropertyMembers, parsed: true}
 	return err
 }
 
@@ -75,14 +73,8 @@ func Check(ev *Event, s subject.Engagement) error {
 	return e.Check(s)
 }
 
-func fields(dst []Field, ms []cloudevent.Member) []Field {
-	for i := range ms {
-		dst = append(dst, Field{ms[i].Name, valueOf(ms[i].Value)})
-	}
-	return dst
-}
-
-func valueOf(v cloudevent.Value) attribute.Value {
+// ValueOf returns a published value with the domain's kind.
+func ValueOf(v cloudevent.Value) attribute.Value {
 	switch v.Kind {
 	case cloudevent.String:
 		return attribute.TextOf(v.Text)

@@ -5,7 +5,7 @@ import (
 	"github.com/leadbaton/baton/services/internal/attribute"
 )
 
-// Object is a JSON object that is parsed when it is first asked for. *Object is an attribute.Object; it is not safe for
+// Object is a JSON object that is parsed when it is first asked for, if its event did not do that. *Object is an attribute.Object; it is not safe for
 // concurrent use. The zero Object knows nothing.
 type Object struct {
 	raw     string
@@ -28,7 +28,7 @@ func (o *Object) Lookup(name string) attribute.Value {
 	}
 	for i := range o.parse() {
 		if o.members[i].Name == name {
-			return valueOf(o.members[i].Value)
+			return ValueOf(o.members[i].Value)
 		}
 	}
 	return attribute.Value{}
@@ -39,7 +39,11 @@ func (o *Object) Fields() []Field {
 	if o == nil || o.raw == "" {
 		return nil
 	}
-	return fields(nil, o.parse())
+	var all []Field
+	for _, m := range o.parse() {
+		all = append(all, Field{m.Name, ValueOf(m.Value)})
+	}
+	return all
 }
 
 func (o *Object) parse() []cloudevent.Member {
@@ -48,5 +52,3 @@ func (o *Object) parse() []cloudevent.Member {
 	}
 	return o.members
 }
-
-func (o *Object) reset(raw string) { o.raw, o.members, o.parsed = raw, o.members[:0], false }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/leadbaton/baton/api/cloudevent"
 	"github.com/leadbaton/baton/services/internal/attribute"
 	"github.com/leadbaton/baton/services/internal/condition"
 	"github.com/leadbaton/baton/services/internal/event"
@@ -63,17 +64,18 @@ func (l *Lead) take(g *Log, words vocabulary, ev *event.Event, t int64) {
 //
 // A preferred source wins, then the greatest time of the event, then the later in the stream. An address of a lead that
 // was merged into this one never replaces this lead's own.
-func (l *Lead) put(g *Log, words vocabulary, space int, f *event.Field, ev *event.Event, t int64) bool {
+func (l *Lead) put(g *Log, words vocabulary, space int, f *cloudevent.Member, ev *event.Event, t int64) bool {
 	foreign := space == ofLead && f.Name == "email" && string(ev.Key) != l.key
 	a := l.find(space, f.Name)
-	if a != nil && a.raw == f.Value && a.source == ev.Source && a.foreign == foreign && (a.read == nil || a.read.Kind != attribute.None) {
+	if a != nil && a.says(f.Value) && a.source == ev.Source && a.foreign == foreign && (a.read == nil || a.read.Kind != attribute.None) {
 		a.time = max(a.time, t)
 		return false
 	}
 	declared := g.fields[space][f.Name]
-	value, ok := attribute.Normalise(declared.Declaration, f.Value)
+	raw := event.ValueOf(f.Value)
+	value, ok := attribute.Normalise(declared.Declaration, raw)
 	switch {
-	case !ok, len(f.Value.Str) > maxValue, len(f.Name) > maxName, a == nil && value.Kind != attribute.None && len(l.attributes[space]) >= maxAttributes:
+	case !ok, len(raw.Str) > maxValue, len(f.Name) > maxName, a == nil && value.Kind != attribute.None && len(l.attributes[space]) >= maxAttributes:
 		l.unreadable++
 		return false
 	case value.Kind == attribute.None:
@@ -85,8 +87,8 @@ func (l *Lead) put(g *Log, words vocabulary, space int, f *event.Field, ev *even
 		return false
 	}
 	changed := a.value() != value
-	a.raw = f.Value
-	a.raw.Str = keep(f.Value.Str)
+	a.raw = raw
+	a.raw.Str = keep(raw.Str)
 	if value.Str == a.raw.Str {
 		value.Str = a.raw.Str
 	} else {
@@ -109,6 +111,22 @@ func (l *Lead) insert(space int, name string, ev *event.Event) *attr {
 	at, _ := slices.BinarySearchFunc(list, name, func(a attr, n string) int { return cmp.Compare(a.name, n) })
 	l.attributes[space] = slices.Insert(list, at, attr{name: name})
 	return &l.attributes[space][at]
+}
+
+// says says whether v is what is known already, as it was published.
+func (a *attr) says(v cloudevent.Value) bool {
+	switch a.raw.Kind {
+	case attribute.Text:
+		return v.Kind == cloudevent.String && v.Text == a.raw.Str
+	case attribute.Float:
+		return v.Kind == cloudevent.Number && v.Text == a.raw.Str
+	case attribute.Bool:
+		return v.Kind == cloudevent.Bool && v.Text == a.raw.String()
+	case attribute.Null:
+		return v.Kind == cloudevent.Null
+	default:
+		return false
+	}
 }
 
 // value is the attribute as the agreements in force declare it.

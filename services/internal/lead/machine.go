@@ -190,7 +190,7 @@ func (in *input) decodeEvent(body []byte) {
 	in.hash = idHash(ev.Source, ev.ID)
 	if ev.Email != "" {
 		for i := range ev.IDs {
-			in.others = append(in.others, string(leadkey.FromID(ev.IDs[i].Name, ev.IDs[i].Value.Str)))
+			in.others = append(in.others, string(leadkey.FromID(ev.IDs[i].Name, ev.IDs[i].Text)))
 		}
 		if ev.AnonymousID != "" {
 			in.others = append(in.others, string(leadkey.FromAnonymous(ev.AnonymousID)))
