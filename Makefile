@@ -16,6 +16,9 @@ FUZZTIME ?= 30s
 ROUNDS ?= 20
 # More flags of `baton bench`.
 ARGS ?=
+# How many seeds `make sim` lives through; SEED=17 is that one alone.
+SEEDS ?= 200
+SEED ?=
 
 .PHONY: help
 help: ## Show this menu
@@ -51,6 +54,14 @@ crash: servers $(BIN)/testreport ## Break processes and servers at random and co
 	BATON_CRASH_ROUNDS=$(ROUNDS) $(test-env) \
 		$(BIN)/testreport services -- -race -timeout 4h -count=1 -run Crash ./cmd/baton/...
 
+.PHONY: sim
+sim: ## Live through SEEDS=200 simulations of everything going wrong, or through SEED=17 alone
+	cd services && BATON_SIM_SEEDS=$(SEEDS) BATON_SIM_SEED=$(SEED) go test -timeout 0 -count=1 -v -run '^TestSimulation$$' ./simulation
+
+.PHONY: mutate
+mutate: ## Take away what keeps Baton right, one thing at a time: `make sim` must notice
+	cd scripts/mutate && GOWORK=off go run .
+
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME=30s
 	scripts/fuzz $(FUZZTIME) $(MODULES)
@@ -76,7 +87,7 @@ lint: $(BIN)/buf $(BIN)/golangci-lint ## Check style, the proto sources and who 
 	if [[ -n $$unformatted ]]; then echo "gofmt these:"; echo "$$unformatted"; exit 1; fi
 	go vet work
 	for module in $(MODULES); do (cd $$module && $(BIN)/golangci-lint run ./...); done
-	cd scripts/testreport && GOWORK=off $(BIN)/golangci-lint run ./...
+	for tool in testreport mutate; do (cd scripts/$$tool && GOWORK=off $(BIN)/golangci-lint run ./...); done
 
 # The workspace hides a missing require line; GOWORK=off builds each module as
 # its users do.

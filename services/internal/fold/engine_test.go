@@ -332,7 +332,7 @@ func TestFaults(t *testing.T) {
 					m.gate.reopen()
 					w.note("a member was paused")
 				case 2:
-					saved = w.store.Snapshot()
+					saved = w.store.Save()
 				case 3:
 					if saved != nil { // a fail-over to a replica that lacks the newest writes, lease tokens included
 						saved()

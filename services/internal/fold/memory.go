@@ -220,3 +220,33 @@ func (m *Memory) Reset(_ context.Context, shard string, to Position, wipe bool) 
 
 // Check implements Store.
 func (m *Memory) Check(context.Context) error { return nil }
+
+// Save returns a function that takes the store back to what it is now: states, positions, outbox, leases and tokens. It is
+// what a fail-over to a replica does that lacks the newest writes.
+func (m *Memory) Save() (restore func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	copyOf := func(in map[string]*memoryShard) map[string]*memoryShard {
+		out := map[string]*memoryShard{}
+		for id, s := range in {
+			c := *s
+			c.fields, c.outbox = maps.Clone(s.fields), maps.Clone(s.outbox)
+			out[id] = &c
+		}
+		return out
+	}
+	saved := copyOf(m.shards)
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.shards = copyOf(saved)
+	}
+}
+
+// Flush forgets everything, as FLUSHALL does.
+func (m *Memory) Flush() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.shards)
+	clear(m.members)
+}

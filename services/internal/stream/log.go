@@ -8,7 +8,6 @@ import (
 	"iter"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -215,7 +214,7 @@ func (l *Log) read(ctx context.Context, after uint64, filters []string, fn func(
 	if err != nil {
 		return err
 	}
-	r := &reader{fn: fn, in: in, cancel: cancel, nc: l.c.nc, idle: make(chan uint64, 1)}
+	r := &reader{fn: fn, in: in, cancel: cancel, nc: l.c.nc, turn: make(chan struct{}, 1), idle: make(chan uint64, 1)}
 	r.alive.Store(true)
 	inbox := l.c.nc.NewInbox()
 	sub, err := l.c.nc.Subscribe(inbox, r.handle)
@@ -225,9 +224,9 @@ func (l *Log) read(ctx context.Context, after uint64, filters []string, fn func(
 	// fn is never called after read has returned: whoever reads on would see messages twice.
 	defer func() {
 		_ = sub.Unsubscribe()
-		r.mu.Lock()
+		r.turn <- struct{}{}
 		r.ended = true
-		r.mu.Unlock()
+		<-r.turn
 	}()
 	if err := sub.SetPendingLimits(-1, -1); err != nil { // flow control bounds it
 		return err
@@ -284,17 +283,19 @@ type reader struct {
 	in     incarnations
 	nc     *nats.Conn
 	cancel context.CancelCauseFunc
-	mu     sync.Mutex // held while a message is handled
-	ended  bool
-	last   uint64      // of the consumer's own sequence
-	idle   chan uint64 // last, when the server says that it has nothing to send
-	alive  atomic.Bool
-	busy   atomic.Bool
+	// turn is taken while a message is handled. It is no sync.Mutex, since fn may wait for long: simulated time stands still
+	// while somebody waits for one.
+	turn  chan struct{}
+	ended bool
+	last  uint64      // of the consumer's own sequence
+	idle  chan uint64 // last, when the server says that it has nothing to send
+	alive atomic.Bool
+	busy  atomic.Bool
 }
 
 func (r *reader) handle(m *nats.Msg) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.turn <- struct{}{}
+	defer func() { <-r.turn }()
 	if r.ended {
 		return
 	}

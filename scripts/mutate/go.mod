@@ -1,0 +1,3 @@
+module github.com/leadbaton/baton/scripts/mutate
+
+go 1.26

@@ -1,0 +1,197 @@
+package simulation_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	shardv1 "github.com/leadbaton/baton/api/gen/baton/shard/v1"
+	"github.com/leadbaton/baton/api/leadkey"
+	"github.com/leadbaton/baton/api/subject"
+)
+
+// live is one seed: everything runs, goes wrong, is left in peace, and is judged.
+func (w *world) live() {
+	<-time.After(w.chance.between(7*time.Hour, 23*time.Hour)) // of the first day
+	for _, name := range names {
+		w.start(name)
+	}
+	w.must(time.Minute, w.ready)
+	w.chance.set(true)
+	for phase := range 3 {
+		w.phase()
+		w.load.age()
+		if phase < 2 {
+			if w.chance.intN(2) == 0 {
+				w.blackout(w.chance.between(10*time.Minute, 9*time.Hour))
+			} else {
+				<-time.After(w.chance.between(2*time.Minute, 3*time.Minute))
+			}
+		}
+	}
+	w.settle()
+	w.judge()
+}
+
+// phase is half a minute of load and trouble.
+func (w *world) phase() {
+	c := w.chance
+	for range 6 + c.intN(6) {
+		w.load.more(c.intN(25))
+		w.revive()
+		if c.intN(2) == 0 {
+			w.trouble()
+		}
+		if c.intN(12) == 0 && w.verify() == nil {
+			c.note(verifiedUnderway)
+		}
+		<-time.After(c.between(100*time.Millisecond, 4*time.Second))
+	}
+}
+
+// settle ends all faults and waits until everything that was begun is done: liveness.
+func (w *world) settle() {
+	w.background.Wait()
+	w.chance.set(false)
+	w.trace.add("", "nothing goes wrong any more")
+	w.process("sales").crash("to see again what it ignored")
+	w.revive()
+	w.load.tie()
+	w.must(3*time.Minute, w.load.drained)
+	w.must(10*time.Minute, func() error { return errors.Join(w.folded(), w.delivered(), w.oneLeader()) })
+	w.sales.rest()
+	<-time.After(3 * time.Minute) // the last answers
+	w.must(time.Minute, func() error { return errors.Join(w.folded(), w.delivered(), w.oneLeader()) })
+}
+
+func (w *world) must(d time.Duration, holds func() error) {
+	if err := w.eventually(d, holds); err != nil {
+		w.fail("", "liveness: after %s still: %v", d, err)
+	}
+}
+
+// ready says whether the agreement is in force in every shard.
+func (w *world) ready() error {
+	for _, id := range subject.Shards {
+		if info, err := w.conn.Log(subject.EngagementStream(id)).Info(w.t.Context()); err != nil || info.Last == 0 {
+			return fmt.Errorf("shard %s has no agreement (%w)", id, err)
+		}
+	}
+	return nil
+}
+
+// folded says whether every shard is folded to its end and its outbox is empty.
+func (w *world) folded() error {
+	for _, id := range subject.Shards {
+		info, err := w.conn.Log(subject.EngagementStream(id)).Info(w.t.Context())
+		if err != nil {
+			return err
+		}
+		head, err := w.store.Head(w.t.Context(), id)
+		if err != nil {
+			return err
+		}
+		left, err := w.store.Outbox(w.t.Context(), id)
+		if err != nil {
+			return err
+		}
+		if head.Position.Sequence != info.Last || len(left) > 0 {
+			w.suspect(id)
+			return fmt.Errorf("shard %s is folded to %d of %d, with %d records in its outbox", id, head.Position.Sequence, info.Last, len(left))
+		}
+	}
+	return nil
+}
+
+// delivered says whether the router has used all of LEADS, and each open handoff is delivered or held for a reason.
+func (w *world) delivered() error {
+	info, err := w.conn.Log(subject.LeadsStream).Info(w.t.Context())
+	if err != nil {
+		return err
+	}
+	used := uint64(0)
+	open := map[string]string{}
+	for _, f := range w.ledger() {
+		used = max(used, f.GetConsumed().GetLeadsSequence())
+		id := f.GetHandoffId()
+		switch {
+		case f.GetHandoffOpened() != nil, f.GetHandoffAssigned() != nil:
+			open[id] = "is not delivered"
+		case f.GetHandoffDelivered() != nil, f.GetHandoffHeld() != nil, f.GetHandoffClosed() != nil:
+			delete(open, id)
+		}
+	}
+	if used != info.Last {
+		return fmt.Errorf("HANDOFFS has used %d facts of %d in LEADS", used, info.Last)
+	}
+	for id, what := range open {
+		return fmt.Errorf("%s %s", id, what)
+	}
+	return nil
+}
+
+func (w *world) oneLeader() error {
+	n := 0
+	for _, p := range w.all() {
+		if p.leads() {
+			n++
+		}
+	}
+	if n != 1 {
+		return fmt.Errorf("%d routers lead", n)
+	}
+	return nil
+}
+
+// tell shows what happened to those with whom something is wrong.
+func (w *world) tell() {
+	w.mu.Lock()
+	suspects := w.suspects
+	w.mu.Unlock()
+	if len(suspects) > 2 {
+		suspects = suspects[:2]
+	}
+	about := suspects
+	for _, s := range suspects {
+		about = append(about, s[:1])
+		w.remember(s)
+	}
+	w.t.Logf("make sim SEED=%d repeats the odds of this run, though not the moments to the microsecond. It was about %v:\n%s", w.seed, suspects, w.trace.about(about...))
+}
+
+// remember puts into the trace what the streams hold of a lead.
+func (w *world) remember(lead string) {
+	shard := lead[:1]
+	for _, m := range w.read(subject.EngagementStream(shard)) {
+		s, _ := subject.ParseEngagement(m.Subject)
+		text := string(m.Data)
+		if s.Own() {
+			in := &shardv1.Inbound{}
+			if proto.Unmarshal(m.Data, in) != nil || in.GetLeadKey() != lead {
+				continue
+			}
+			text = in.String()
+		} else if len(lead) == leadkey.Size && !s.Holds(leadkey.Key(lead)) {
+			continue
+		}
+		w.trace.insert(m.Time, lead, fmt.Sprintf("stored as message %d: %s", m.Sequence, text))
+	}
+	for _, m := range w.read(subject.LeadsStream) {
+		if strings.Contains(m.Subject, lead) {
+			w.trace.insert(m.Time, lead, "fact: "+m.Subject)
+		}
+	}
+	mine := map[string]bool{}
+	for _, m := range w.read(subject.HandoffsStream) {
+		f := w.decode(m)
+		if f.GetHandoffOpened().GetQualified().GetLeadKey() == lead {
+			mine[f.GetHandoffId()] = true
+		}
+		if mine[f.GetHandoffId()] {
+			w.trace.insert(m.Time, lead, "decision: "+f.String())
+		}
+	}
+}
