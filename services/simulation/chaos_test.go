@@ -183,7 +183,7 @@ func (w *world) echo() {
 	}
 }
 
-// blackout ends all processes at once; time passes, and they start again.
+// blackout ends all processes and NATS at once; time passes, and they start again.
 func (w *world) blackout(d time.Duration) {
 	w.chance.note(outage)
 	w.trace.add("", "everything is down for %s", d)
@@ -193,7 +193,9 @@ func (w *world) blackout(d time.Duration) {
 	for _, name := range names {
 		w.process(name).reap()
 	}
+	w.server.Stop()
 	<-time.After(d)
+	w.startNATS()
 	for _, name := range names {
 		w.start(name)
 	}

@@ -15,7 +15,6 @@ import (
 
 // live is one seed: everything runs, goes wrong, is left in peace, and is judged.
 func (w *world) live() {
-	<-time.After(w.chance.between(7*time.Hour, 23*time.Hour)) // of the first day
 	for _, name := range names {
 		w.start(name)
 	}

@@ -62,6 +62,7 @@ func inWorld(t *testing.T, seed uint64, fn func(*world)) {
 			fence: newFence(), echoes: map[string]bool{}, processes: map[string]*process{},
 			agreement: testdata(t, "agreement.yaml"), roster: testdata(t, "roster.yaml"),
 		}
+		<-time.After(w.chance.between(7*time.Hour, 23*time.Hour)) // of the first day
 		defer w.end()
 		w.begins()
 		fn(w)
