@@ -101,7 +101,7 @@ func (r *Router) begin(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return err
-	case incarnation != 0 && info.Created > incarnation:
+	case incarnation != 0 && info.Created != incarnation:
 		return &fold.StopError{Reason: fmt.Sprintf("stream LEADS was created at %s, but HANDOFFS was decided on one of %s: it was created anew "+
 			"or restored; restore LEADS, HANDOFFS and the shards' streams from one backup", stamp(info.Created), stamp(incarnation))}
 	case info.Last < sequence:

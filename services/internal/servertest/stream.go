@@ -55,16 +55,23 @@ func LastSequence(t testing.TB, url, stream string) (last uint64) {
 
 func withJetStream(t testing.TB, url string, do func(nats.JetStreamContext) error) {
 	t.Helper()
+	withNATS(t, url, func(nc *nats.Conn) error {
+		js, err := nc.JetStream()
+		if err != nil {
+			return err
+		}
+		return do(js)
+	})
+}
+
+func withNATS(t testing.TB, url string, do func(*nats.Conn) error) {
+	t.Helper()
 	nc, err := nats.Connect(url, nats.Timeout(5*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	js, err := nc.JetStream()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := do(js); err != nil {
+	if err := do(nc); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -207,6 +207,7 @@ func (c *Conn) ensureStream(ctx context.Context, name, filter string) error {
 			s, err = c.js.CreateStream(ctx, jetstream.StreamConfig{
 				Name: name, Subjects: []string{filter}, Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy,
 				Duplicates: duplicates, AllowAtomicPublish: true, AllowDirect: true, Replicas: c.replicas(),
+				Metadata: map[string]string{createdKey: strconv.FormatInt(time.Now().UnixNano(), 10)},
 			})
 			if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) && attempt < 5 {
 				continue // another service was faster

@@ -35,10 +35,13 @@ func (l *Log) Info(ctx context.Context) (fold.LogInfo, error) {
 		return fold.LogInfo{}, l.explain(err)
 	}
 	i := s.CachedInfo()
-	return fold.LogInfo{Created: i.Created.UnixNano(), Last: i.State.LastSeq, Bytes: i.State.Bytes}, nil
+	return fold.LogInfo{Created: created(i), Last: i.State.LastSeq, Bytes: i.State.Bytes}, nil
 }
 
 func (l *Log) explain(err error) error {
+	if errors.Is(err, nats.ErrReconnectBufExceeded) { // nothing is kept for when the connection is back
+		return errors.New("NATS is not connected")
+	}
 	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, nats.ErrStreamNotFound) {
 		return fmt.Errorf("stream %s is gone: restore it from its backup (or restart Baton to create it anew, then decide with `baton shard adopt`): %w", l.name, err)
 	}
@@ -57,6 +60,18 @@ func (l *Log) TimeAt(ctx context.Context, sequence uint64) (int64, error) {
 	return m.Time.UnixNano(), nil
 }
 
+// createdKey is the stream's metadata that says when Baton created it, in Unix nanoseconds. NATS dates a stream that is
+// restored through its API anew (`nats stream restore`), though it is the same one: its metadata tell.
+const createdKey = "baton.created"
+
+// created is when a stream was created: by Baton, else, for one that an operator made, as NATS says.
+func created(i *jetstream.StreamInfo) int64 {
+	if ns, err := strconv.ParseInt(i.Config.Metadata[createdKey], 10, 64); err == nil {
+		return ns
+	}
+	return i.Created.UnixNano()
+}
+
 // incarnationsKey is the stream's metadata that remembers adoptions: `[{"After": 17, "Incarnation": 1790…}]`.
 const incarnationsKey = "baton.incarnations"
 
@@ -72,7 +87,7 @@ type incarnation struct {
 type incarnations []incarnation
 
 func incarnationsOf(i *jetstream.StreamInfo) (incarnations, error) {
-	out := incarnations{{Incarnation: i.Created.UnixNano()}}
+	out := incarnations{{Incarnation: created(i)}}
 	if s := i.Config.Metadata[incarnationsKey]; s != "" {
 		var more incarnations
 		if err := json.Unmarshal([]byte(s), &more); err != nil {
@@ -127,7 +142,7 @@ func (l *Log) LastBefore(ctx context.Context, instant int64) (fold.Position, err
 		return fold.Position{}, l.explain(err)
 	}
 	i := s.CachedInfo()
-	p := fold.Position{Created: i.Created.UnixNano()}
+	p := fold.Position{Created: created(i)}
 	// Binary search over sequences: times ascend with them. Erased messages are stepped over towards the start.
 	lo, hi := i.State.FirstSeq, i.State.LastSeq
 	for lo <= hi && hi > 0 {

@@ -291,6 +291,43 @@ func suite(t *testing.T, on func(*testing.T) server) {
 	})
 }
 
+// TestRestoredThroughTheAPI: NATS dates a stream anew that it restores from a backup; it is the same one nevertheless, and
+// one that is created anew is not.
+func TestRestoredThroughTheAPI(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	p := servertest.NATS(t)
+	c, err := stream.Connect(ctx, stream.Options{URL: p.URL(), Logger: quiet})
+	must(t, err)
+	defer c.Close()
+	must(t, c.EnsureStreams(ctx))
+	_, err = c.Append(ctx, "HANDOFFS", 0, entries("baton.handoffs.b", 20))
+	must(t, err)
+	log := c.Log("HANDOFFS")
+	was, err := log.Info(ctx)
+	must(t, err)
+	first := collect(t, log, 0, 20)
+	backup := servertest.BackUp(t, p.URL(), "HANDOFFS")
+	_, err = c.Append(ctx, "HANDOFFS", 20, entries("baton.handoffs.b", 5))
+	must(t, err)
+	backup.Restore(t, p.URL())
+	is, err := log.Info(ctx)
+	must(t, err)
+	if is != was {
+		t.Errorf("restored, the stream is %+v; it was %+v", is, was)
+	}
+	for i, m := range collect(t, log, 0, 20) {
+		if m.Incarnation != first[i].Incarnation || m.Time != first[i].Time {
+			t.Errorf("restored, message %d is of incarnation %d and %d; it was of %d and %d", i, m.Incarnation, m.Time, first[i].Incarnation, first[i].Time)
+		}
+	}
+	servertest.DeleteStream(t, p.URL(), "HANDOFFS")
+	must(t, c.EnsureStreams(ctx))
+	if is, err = log.Info(ctx); err != nil || is.Created == was.Created {
+		t.Errorf("a stream that was created anew passes for the one before: %+v, %v", is, err)
+	}
+}
+
 // TestCluster: every stream has three copies, and what was acknowledged is there after a server is lost.
 func TestCluster(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)

@@ -61,7 +61,8 @@ func (l *load) start() {
 		defer cancel()
 		_ = l.pub.Close(ctx)
 	})
-	subscribed.Go(func() {
+	// A tool that is refused, as over an offer of a time that was lost, comes back.
+	take := func() {
 		_ = client.Subscribe(ctx, l.conn, client.Filter{}, func(ctx context.Context, m *subscriptionv1.SubscribeResponse) error {
 			if m.GetKind() != subscriptionv1.SubscribeResponse_KIND_OFFERED {
 				return nil
@@ -74,6 +75,12 @@ func (l *load) start() {
 			_, err := client.Confirm(ctx, l.conn, h.GetId(), h.GetAssignment(), "crash test")
 			return err
 		})
+	}
+	subscribed.Go(func() {
+		for ctx.Err() == nil {
+			take()
+			pause(ctx, 200*time.Millisecond)
+		}
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -32,19 +33,22 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// seeded returns the random choices of one test. They depend on its name, so that it makes the same ones alone.
-func seeded(t *testing.T) *rand.Rand {
-	seed := uint64(time.Now().UnixNano())
+// seed is that of this run: BATON_CRASH_SEED, else another one each time.
+var seed = sync.OnceValues(func() (uint64, error) {
 	if s := os.Getenv("BATON_CRASH_SEED"); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatal(err)
-		}
+		return strconv.ParseUint(s, 10, 64)
 	}
+	return uint64(time.Now().UnixNano()), nil
+})
+
+// seeded returns the random choices of one test. They depend on its name too, so that it makes the same ones alone.
+func seeded(t *testing.T) *rand.Rand {
+	n, err := seed()
+	must(t, err)
+	t.Logf("BATON_CRASH_SEED=%d", n)
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(t.Name()))
-	t.Logf("BATON_CRASH_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, h.Sum64()))
+	return rand.New(rand.NewPCG(n, h.Sum64()))
 }
 
 // share returns how many of all rounds (BATON_CRASH_ROUNDS) a set-up gets, by its weight among all; without them, its weight.

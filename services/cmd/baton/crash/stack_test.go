@@ -123,7 +123,7 @@ func (s *stack) eventually(within time.Duration, f func() error) {
 func (s *stack) revive() {
 	for _, v := range s.baton {
 		if !v.Running() {
-			s.t.Logf("%s ended by itself and is started again: %s", v.name, lastLine(v.Log(s.t)))
+			s.t.Logf("  %s does not run and is started: %s", v.name, lastLine(v.Log(s.t)))
 			v.Start(s.t)
 		}
 	}
