@@ -55,6 +55,7 @@ func (n *Notifier) Confirm(ctx context.Context, req *subscriptionv1.ConfirmReque
 		}
 		result, kept = n.confirm(c)
 	}
+	n.metrics.confirmed(ctx, result)
 	switch result {
 	case subscriptionv1.ConfirmResponse_RESULT_UNSPECIFIED:
 		return nil, unknown.errorf("no assignment %d of a handoff %q is known: send handoff_id and assignment as they were offered", c.Assignment, brief(c.Handoff))

@@ -24,7 +24,7 @@ const (
 
 // Deliver offers a handoff to whoever is subscribed as its rep, its team or every rep, and waits until one of them
 // confirms it, or until a moment before the call's deadline, so that the answer still says why there is none.
-func (n *Notifier) Deliver(ctx context.Context, req *channelv1.DeliverRequest) (*channelv1.DeliverResponse, error) {
+func (n *Notifier) Deliver(ctx context.Context, req *channelv1.DeliverRequest) (_ *channelv1.DeliverResponse, failed error) {
 	if err := check(req); err != nil {
 		return nil, err
 	}
@@ -40,6 +40,10 @@ func (n *Notifier) Deliver(ctx context.Context, req *channelv1.DeliverRequest) (
 			if err := n.show(ctx, h); err != nil {
 				forget()
 				return nil, err
+			}
+			var received func(error)
+			if ctx, received = n.metrics.offered(ctx, h); received != nil {
+				defer func() { received(failed) }()
 			}
 		}
 		select {

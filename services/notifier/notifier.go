@@ -19,6 +19,7 @@ import (
 	"github.com/leadbaton/baton/api/subject"
 	"github.com/leadbaton/baton/services/internal/fold"
 	"github.com/leadbaton/baton/services/internal/stream"
+	"github.com/leadbaton/baton/services/internal/telemetry"
 )
 
 // Options say what a notifier works with.
@@ -27,6 +28,8 @@ type Options struct {
 	Stream *stream.Conn
 	// Logger is slog.Default() if nil.
 	Logger *slog.Logger
+	// Signals are where it measures and traces; the zero value is nowhere.
+	Signals telemetry.Signals
 }
 
 // Notifier serves NotificationChannelService and SubscriptionService. It keeps nothing on disk: everything is read from
@@ -38,6 +41,7 @@ type Notifier struct {
 	conn     *stream.Conn
 	handoffs *stream.Log
 	log      *slog.Logger
+	metrics  *metrics
 	presence *presence
 	allowed  *stream.Permissions
 	stopped  chan struct{} // closed when Run has ended
@@ -65,6 +69,7 @@ func New(o Options) (*Notifier, error) {
 	}
 	return &Notifier{
 		conn: o.Stream, handoffs: o.Stream.Log(subject.HandoffsStream), log: o.Logger,
+		metrics:  newMetrics(o.Signals),
 		presence: &presence{conn: o.Stream, here: map[audience]*attendance{}}, allowed: o.Stream.Permissions(needs()...),
 		stopped: make(chan struct{}),
 		p:       newProjection(), fault: errors.New("HANDOFFS has not been read yet"),
@@ -119,6 +124,7 @@ func (n *Notifier) Run(ctx context.Context) error {
 		return errors.New("notifier: Run was called before")
 	}
 	defer n.stop()
+	defer n.metrics.observe(n)()
 	stop, err := n.listen()
 	if err != nil {
 		return fmt.Errorf("notifier: %w", err)

@@ -45,6 +45,16 @@ type batch struct {
 	bytes   int
 	out     []handoff.Message
 	answers []answer
+	passed  []decided
+
+	// Of the input that is being decided: when it came, and for a fact of LEADS when that arrived there.
+	begun, arrived time.Time
+}
+
+// decided is a fact of the batch, to be measured once it is stored.
+type decided struct {
+	passed
+	begun, arrived time.Time
 }
 
 // add adds the facts of one decision, which are stored together or not at all.
@@ -79,6 +89,7 @@ func (b *batch) add(facts []*handoffv1.Fact) error {
 			return err
 		}
 		b.out = append(b.out, out...)
+		b.passed = append(b.passed, decided{l.passed, b.begun, b.arrived})
 	}
 	copy(b.entries[len(b.entries)-len(entries):], entries)
 	b.bytes += size
@@ -95,6 +106,10 @@ func (b *batch) flush() error {
 		l.base += uint64(len(b.entries))
 		l.outbox.add(b.out)
 		b.entries, b.bytes, b.out = nil, 0, nil
+		for _, p := range b.passed {
+			b.t.r.metrics.stored(p.passed, p.begun, p.arrived)
+		}
+		b.passed = nil
 	}
 	for _, a := range b.answers {
 		if a.err == nil {

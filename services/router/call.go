@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -18,6 +19,7 @@ import (
 
 	channelv1 "github.com/leadbaton/baton/api/gen/baton/channel/v1"
 	"github.com/leadbaton/baton/services/internal/handoff"
+	"github.com/leadbaton/baton/services/internal/telemetry"
 )
 
 // Times and bounds of delivery.
@@ -58,11 +60,13 @@ type attempt struct {
 }
 
 // call calls the notifier once.
-func (v *delivery) call(ctx context.Context, c *channel, within time.Duration) attempt {
+func (v *delivery) call(ctx context.Context, c *channel, within time.Duration) (out attempt) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	if headerValue(v.a.Traceparent) {
-		ctx = metadata.AppendToOutgoingContext(ctx, "traceparent", v.a.Traceparent)
+	ctx, end := v.d.metrics.delivering(ctx, v, c)
+	defer func() { end(&out) }()
+	if tp := cmp.Or(telemetry.Format(trace.SpanContextFromContext(ctx)), v.a.Traceparent); headerValue(tp) {
+		ctx = metadata.AppendToOutgoingContext(ctx, "traceparent", tp)
 	}
 	var header, trailer metadata.MD
 	var reached peer.Peer

@@ -20,6 +20,7 @@ type deliveries struct {
 	ctx      context.Context
 	notifier channelv1.NotificationChannelServiceClient
 	results  chan<- result
+	metrics  *metrics
 	slots    *slots
 	active   map[assignment]*delivery
 	running  sync.WaitGroup
@@ -36,14 +37,15 @@ type result struct {
 	decide    func(s *handoff.State, now time.Time) ([]*handoffv1.Fact, error)
 }
 
-func newDeliveries(ctx context.Context, notifier channelv1.NotificationChannelServiceClient, results chan<- result) *deliveries {
-	return &deliveries{ctx: ctx, notifier: notifier, results: results, slots: newSlots(calls, callsPerChannel), active: map[assignment]*delivery{}}
+func newDeliveries(ctx context.Context, notifier channelv1.NotificationChannelServiceClient, results chan<- result, m *metrics) *deliveries {
+	return &deliveries{ctx: ctx, notifier: notifier, results: results, metrics: m, slots: newSlots(calls, callsPerChannel), active: map[assignment]*delivery{}}
 }
 
-// sync begins the deliveries that are wanted and ends those that are not.
-func (d *deliveries) sync(s *handoff.State) {
+// sync begins the deliveries that are wanted and ends those that are not. It returns what is wanted.
+func (d *deliveries) sync(s *handoff.State) []handoff.Assignment {
 	wanted := map[assignment]bool{}
-	for _, a := range s.Undelivered() {
+	undelivered := s.Undelivered()
+	for _, a := range undelivered {
 		k := assignment{a.HandoffID, a.Assignment}
 		wanted[k] = true
 		if old := d.active[k]; old != nil {
@@ -60,6 +62,7 @@ func (d *deliveries) sync(s *handoff.State) {
 			delete(d.active, k)
 		}
 	}
+	return undelivered
 }
 
 func (d *deliveries) begin(k assignment, a handoff.Assignment, h *handoffv1.Handoff) {

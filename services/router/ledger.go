@@ -29,6 +29,8 @@ type ledger struct {
 
 	state    *handoff.State
 	ids      *leadIDs
+	reached  milestones
+	passed   passed // by the fact that was evolved last
 	base     uint64 // the stream's last sequence, as far as it is folded
 	position fold.Position
 	outbox   *outbox
@@ -41,7 +43,7 @@ func newLedger(c *stream.Conn, logger *slog.Logger) *ledger {
 		conn: c, log: c.Log(subject.HandoffsStream), logger: logger, lock: make(chan struct{}, 1), outbox: newOutbox(),
 		reading: func() {},
 	}
-	l.state, l.ids = handoff.New(), newLeadIDs()
+	l.state, l.ids, l.reached = handoff.New(), newLeadIDs(), milestones{}
 	return l
 }
 
@@ -62,7 +64,7 @@ func (l *ledger) release() { <-l.lock }
 
 // reset forgets what is folded. The lock is held.
 func (l *ledger) reset() {
-	l.state, l.ids, l.base = handoff.New(), newLeadIDs(), 0
+	l.state, l.ids, l.reached, l.base = handoff.New(), newLeadIDs(), milestones{}, 0
 	l.outbox.reset()
 	l.epoch++
 	l.reading()
@@ -126,6 +128,7 @@ func (l *ledger) evolve(f *handoffv1.Fact, sequence uint64) ([]handoff.Message, 
 		return nil, &fold.StopError{Reason: err.Error()}
 	}
 	l.ids.fold(f)
+	l.passed = l.reached.fold(f)
 	return l.state.Messages(f, sequence, l.position.Created), nil
 }
 

@@ -27,6 +27,7 @@ import (
 
 	"github.com/leadbaton/baton/api/subject"
 	"github.com/leadbaton/baton/services/internal/stream"
+	"github.com/leadbaton/baton/services/internal/telemetry"
 )
 
 // Options say what a router works with.
@@ -45,6 +46,8 @@ type Options struct {
 	// Dial connects to another router; nil = plain text over TCP.
 	Dial   func(address string) (*grpc.ClientConn, error)
 	Logger *slog.Logger
+	// Signals are where it measures and traces; the zero value is nowhere.
+	Signals telemetry.Signals
 }
 
 // election says who leads. It is stream.Election; a test has one in which everybody believes to lead.
@@ -64,6 +67,7 @@ type store func(ctx context.Context, expected uint64, entries []stream.Entry) (u
 type Router struct {
 	o        Options
 	log      *slog.Logger
+	metrics  *metrics
 	ledger   *ledger
 	election election
 	store    store
@@ -96,7 +100,7 @@ func New(o Options) (*Router, error) {
 			return grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 		}
 	}
-	r := &Router{o: o, log: o.Logger.With("member", o.Member), leaders: map[string]*grpc.ClientConn{}, hinders: map[string]error{}, halt: func() {}}
+	r := &Router{o: o, log: o.Logger.With("member", o.Member), metrics: newMetrics(o.Signals), leaders: map[string]*grpc.ClientConn{}, hinders: map[string]error{}, halt: func() {}}
 	var err error
 	if r.initial, err = initialDocuments(o.InitialAgreement, o.InitialRoster); err != nil {
 		return nil, err
@@ -165,6 +169,7 @@ const (
 // or holds what cannot be read) stands still instead, says so in its log and by Ready, and leaves the lead to others.
 func (r *Router) Run(ctx context.Context) error {
 	defer r.closeLeaders()
+	defer r.metrics.observe()()
 	// The election outlives the work, so that the place is given back only when nothing is decided any more.
 	electing, endElection := context.WithCancel(context.WithoutCancel(ctx))
 	var elections sync.WaitGroup

@@ -27,6 +27,7 @@ type term struct {
 	requests chan *request
 	results  chan result
 	delivery *deliveries
+	last     fold.Message  // of LEADS that was decided last, without its data
 	done     chan struct{} // closed when the term has ended
 	decided  atomic.Uint64 // sequence in LEADS of the last fact that was decided on, also of one that led to nothing
 }
@@ -46,7 +47,7 @@ func (r *Router) lead(ctx context.Context) error {
 		r: r, ctx: ctx, leads: make(chan fold.Message, 256), requests: make(chan *request), results: make(chan result, calls),
 		done: make(chan struct{}),
 	}
-	t.delivery = newDeliveries(ctx, r.o.Notifier, t.results)
+	t.delivery = newDeliveries(ctx, r.o.Notifier, t.results, r.metrics)
 	var beside sync.WaitGroup
 	defer func() {
 		r.term.Store(nil)
@@ -73,6 +74,9 @@ func (r *Router) lead(ctx context.Context) error {
 		beside.Go(func() { r.relay(ctx, shard) })
 	}
 	r.log.Info("the router leads")
+	r.metrics.term("begun")
+	defer r.metrics.seen.Store(nil)
+	defer r.metrics.term("ended")
 	r.term.Store(t)
 	err := t.decide()
 	if r.stopIfMust(err) {
@@ -216,6 +220,7 @@ func (t *term) round(first any) (time.Time, error) {
 		return time.Time{}, err
 	}
 	for n, in := 0, first; n < maxInputs; n++ {
+		b.begun, b.arrived = time.Now(), time.Time{}
 		if err := t.timers(b); err != nil {
 			return time.Time{}, err
 		}
@@ -228,13 +233,14 @@ func (t *term) round(first any) (time.Time, error) {
 			return time.Time{}, err
 		}
 	}
+	b.begun, b.arrived = time.Now(), time.Time{}
 	if err := t.timers(b); err != nil {
 		return time.Time{}, err
 	}
 	if err := b.flush(); err != nil {
 		return time.Time{}, err
 	}
-	t.delivery.sync(t.r.ledger.state)
+	t.r.metrics.look(t.r.ledger.state, t.delivery.sync(t.r.ledger.state), t.last, len(t.leads))
 	due := t.r.ledger.state.NextDue()
 	if len(t.leads) > 0 || len(t.results) > 0 {
 		due = time.Now()
@@ -297,6 +303,9 @@ func (t *term) input(b *batch, in any) error {
 				return &fold.StopError{Reason: fmt.Sprintf("message %d of LEADS names a lead key of %d bytes that is none; only scorers may write there", in.Sequence, len(k))}
 			}
 		}
+		b.arrived = time.Unix(0, in.Time)
+		t.last = in
+		t.last.Data = nil
 		facts, err := s.DecideLead(handoff.Lead{Incarnation: in.Incarnation, Sequence: in.Sequence, Stored: in.Time, Fact: f}, time.Now())
 		if err != nil {
 			return t.undecidable(b, in.Sequence, err)

@@ -20,6 +20,7 @@ import (
 	"github.com/leadbaton/baton/services/internal/fold"
 	"github.com/leadbaton/baton/services/internal/lead"
 	"github.com/leadbaton/baton/services/internal/stream"
+	"github.com/leadbaton/baton/services/internal/telemetry"
 )
 
 // Options are what a scorer works with.
@@ -31,11 +32,14 @@ type Options struct {
 	Logger *slog.Logger
 	// Now is the wall clock for what is shown; nil = time.Now. The fold itself reads no clock.
 	Now func() time.Time
+	// Signals are where it measures and traces; the zero value is nowhere.
+	Signals telemetry.Signals
 }
 
 // Scorer is one member of the group that shares the shards.
 type Scorer struct {
 	o       Options
+	metrics *metrics
 	group   *fold.Group
 	allowed *stream.Permissions
 	ready   atomic.Bool
@@ -54,10 +58,11 @@ func New(o Options) (*Scorer, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Scorer{o: o, allowed: o.Stream.Permissions(needs()...)}
+	s := &Scorer{o: o, metrics: newMetrics(o.Signals), allowed: o.Stream.Permissions(needs()...)}
 	s.behind.Store(&notBegun)
 	s.group = &fold.Group{
 		Member: o.Member, Shards: subject.Shards[:], Store: o.Store, Open: s.open, Able: o.Stream.Connected, Logger: o.Logger,
+		Metrics: s.metrics.fold,
 	}
 	return s, nil
 }
@@ -162,9 +167,10 @@ func (s *Scorer) Ready() error {
 
 // open returns what one shard's owner works with.
 func (s *Scorer) open(shard string) fold.Shard {
+	machine := lead.New(shard)
 	return fold.Shard{
-		ID: shard, Log: s.log(shard), Store: s.o.Store, Outlet: s.o.Stream.Outlet(sameFact), Machine: lead.New(shard),
-		Logger: s.o.Logger, Expand: s.expand,
+		ID: shard, Log: s.log(shard), Store: s.o.Store, Outlet: s.o.Stream.Outlet(sameFact), Machine: machine,
+		Logger: s.o.Logger, Expand: s.expand, Metrics: s.metrics.fold, Observer: &observer{metrics: s.metrics, machine: machine},
 	}
 }
 

@@ -18,6 +18,8 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
+
+	"github.com/leadbaton/baton/services/internal/telemetry/export"
 )
 
 // service is what scorer, router and notifier have in common.
@@ -37,6 +39,8 @@ type host struct {
 	streams    context.Context
 	endStreams context.CancelFunc
 	listeners  []net.Listener
+
+	methods map[string]bool // of the services, by their full names: whether calls are measured and traced
 
 	// mux is what HTTP answers: /livez, /readyz, and what is added to it before run.
 	mux   *http.ServeMux
@@ -63,16 +67,17 @@ const (
 	stopWithin = 5 * time.Second
 )
 
-func newHost(log *slog.Logger) *host {
-	h := &host{log: log, health: health.NewServer(), mux: http.NewServeMux()}
+func newHost(log *slog.Logger, e *export.Export) *host {
+	h := &host{log: log, health: health.NewServer(), mux: http.NewServeMux(), methods: map[string]bool{}}
 	h.healthPages()
+	traced := h.expose(e)
 	h.streams, h.endStreams = context.WithCancel(context.Background())
-	h.server = grpc.NewServer(
+	h.server = grpc.NewServer(append(traced,
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, MaxConnectionAge: 30 * time.Minute, MaxConnectionAgeGrace: stopWithin}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 20 * time.Second, PermitWithoutStream: true}),
 		grpc.MaxRecvMsgSize(1<<20),
 		grpc.ChainStreamInterceptor(h.endWithServer),
-	)
+	)...)
 	healthv1.RegisterHealthServer(h.server, h.health)
 	h.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
 	return h
@@ -102,7 +107,10 @@ func (h *host) add(name string, s service, sends bool) {
 	before := h.server.GetServiceInfo()
 	s.Register(h.server)
 	m := &member{name: name, service: s, sends: sends, ended: make(chan struct{})}
-	for n := range h.server.GetServiceInfo() {
+	for n, info := range h.server.GetServiceInfo() {
+		for _, method := range info.Methods {
+			h.methods["/"+n+"/"+method.Name] = n != healthv1.Health_ServiceDesc.ServiceName
+		}
 		if _, had := before[n]; !had {
 			m.names = append(m.names, n)
 			h.health.SetServingStatus(n, healthv1.HealthCheckResponse_NOT_SERVING)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/leadbaton/baton/services/internal/telemetry/export"
 )
 
 // page asks the host's HTTP for a page.
@@ -84,7 +86,7 @@ func TestHTTPOutlivesTheServices(t *testing.T) {
 }
 
 func TestReadyzBeforeTheServicesAre(t *testing.T) {
-	h := newHost(slog.New(slog.DiscardHandler))
+	h := newHost(slog.New(slog.DiscardHandler), &export.Export{Handler: http.NotFoundHandler()})
 	address, err := h.listenHTTP("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +109,7 @@ func TestHTTPAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	h := newHost(slog.New(slog.DiscardHandler))
+	h := newHost(slog.New(slog.DiscardHandler), &export.Export{Handler: http.NotFoundHandler()})
 	if _, err := h.listenHTTP(taken.Addr().String()); err == nil || !strings.Contains(err.Error(), "choose another address with --http") {
 		t.Errorf("an address that is taken: %v", err)
 	}
@@ -118,7 +120,7 @@ func TestHTTPAddresses(t *testing.T) {
 
 	// Whether the usual address is free is not this test's to say: of two hosts, one at most has it.
 	var warned strings.Builder
-	one, two := newHost(slog.New(slog.DiscardHandler)), newHost(slog.New(slog.NewTextHandler(&warned, nil)))
+	one, two := newHost(slog.New(slog.DiscardHandler), &export.Export{Handler: http.NotFoundHandler()}), newHost(slog.New(slog.NewTextHandler(&warned, nil)), &export.Export{Handler: http.NotFoundHandler()})
 	if _, err := one.listenHTTP(""); err != nil {
 		t.Fatal(err)
 	}

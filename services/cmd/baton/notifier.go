@@ -1,8 +1,6 @@
 package main
 
 import (
-	"log/slog"
-
 	"github.com/leadbaton/baton/services/internal/stream"
 	"github.com/leadbaton/baton/services/notifier"
 )
@@ -14,7 +12,7 @@ type notifierCommand struct {
 
 // Run runs a notifier.
 func (c *notifierCommand) Run(s *system) error {
-	return c.serve(s, "notifier", true, func(conn *stream.Conn, _ string, log *slog.Logger) (service, error) {
-		return notifier.New(notifier.Options{Stream: conn, Logger: log})
+	return c.serve(s, "notifier", true, func(p process, conn *stream.Conn, _ string) (service, error) {
+		return notifier.New(notifier.Options{Stream: conn, Logger: p.log, Signals: p.Signals})
 	})
 }

@@ -1,8 +1,9 @@
 package main
 
 import (
-	"log/slog"
 	"os"
+
+	"google.golang.org/grpc"
 
 	"github.com/leadbaton/baton/api/client"
 	channelv1 "github.com/leadbaton/baton/api/gen/baton/channel/v1"
@@ -27,12 +28,13 @@ func (c *routerCommand) Run(s *system) error {
 			return err
 		}
 	}
-	notifier, err := client.Dial(c.Notifier)
-	if err != nil {
-		return usagef("--notifier %s is not HOST:PORT: %w", c.Notifier, err)
-	}
-	defer notifier.Close()
-	return c.serve(s, "router", false, func(conn *stream.Conn, address string, log *slog.Logger) (service, error) {
+	var notifier *grpc.ClientConn
+	defer func() {
+		if notifier != nil {
+			_ = notifier.Close()
+		}
+	}()
+	return c.serve(s, "router", false, func(p process, conn *stream.Conn, address string) (service, error) {
 		advertise := c.Advertise
 		if advertise == "" {
 			var err error
@@ -40,8 +42,13 @@ func (c *routerCommand) Run(s *system) error {
 				return nil, err
 			}
 		}
+		var err error
+		if notifier, err = client.Dial(c.Notifier, dialOptions(p.Export)...); err != nil {
+			return nil, usagef("--notifier %s is not HOST:PORT: %w", c.Notifier, err)
+		}
 		return router.New(router.Options{
-			Stream: conn, Notifier: channelv1.NewNotificationChannelServiceClient(notifier), Advertise: advertise, Logger: log,
+			Stream: conn, Notifier: channelv1.NewNotificationChannelServiceClient(notifier), Advertise: advertise, Logger: p.log,
+			Signals: p.Signals,
 		})
 	})
 }

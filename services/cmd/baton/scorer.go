@@ -1,8 +1,6 @@
 package main
 
 import (
-	"log/slog"
-
 	"github.com/leadbaton/baton/services/internal/stream"
 	"github.com/leadbaton/baton/services/scorer"
 )
@@ -19,7 +17,7 @@ func (c *scorerCommand) Run(s *system) error {
 		return err
 	}
 	defer func() { _ = store.Close() }()
-	return c.serve(s, "scorer", false, func(conn *stream.Conn, _ string, log *slog.Logger) (service, error) {
-		return scorer.New(scorer.Options{Stream: conn, Store: store, Logger: log})
+	return c.serve(s, "scorer", false, func(p process, conn *stream.Conn, _ string) (service, error) {
+		return scorer.New(scorer.Options{Stream: conn, Store: store, Logger: p.log, Signals: p.Signals})
 	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/leadbaton/baton/services/internal/fold"
 	"github.com/leadbaton/baton/services/internal/stream"
+	"github.com/leadbaton/baton/services/internal/telemetry/export"
 )
 
 // serviceFlags are those of every service.
@@ -32,10 +33,21 @@ func (r redisFlag) open() (*fold.Redis, error) {
 	return store, nil
 }
 
+// process is what a service has of its process.
+type process struct {
+	log *slog.Logger
+	*export.Export
+}
+
 // serve runs one service until it is stopped. address is where gRPC listens, with its port.
-func (f serviceFlags) serve(s *system, name string, sends bool, open func(conn *stream.Conn, address string, log *slog.Logger) (service, error)) error {
+func (f serviceFlags) serve(s *system, name string, sends bool, open func(p process, conn *stream.Conn, address string) (service, error)) error {
 	log := s.logger(f.or("info"))
-	h := newHost(log)
+	e, end, err := s.export(name, log)
+	if err != nil {
+		return err
+	}
+	defer end()
+	h := newHost(log, e)
 	address, err := h.listen(f.GRPC)
 	if err != nil {
 		return err
@@ -51,7 +63,7 @@ func (f serviceFlags) serve(s *system, name string, sends bool, open func(conn *
 	}
 	defer h.closeHTTP()
 	log.Info("starting; NATS is waited for", "service", name, "grpc", address, "http", web)
-	conn, err := stream.Connect(s.ctx, stream.Options{URL: f.NATS, Name: "baton " + name, Logger: log})
+	conn, err := stream.Connect(s.ctx, stream.Options{URL: f.NATS, Name: "baton " + name, Logger: log, Signals: e.Signals})
 	if err != nil {
 		return s.unlessStopped(err)
 	}
@@ -59,7 +71,7 @@ func (f serviceFlags) serve(s *system, name string, sends bool, open func(conn *
 	if err := conn.EnsureStreams(s.ctx); err != nil {
 		return s.unlessStopped(err)
 	}
-	svc, err := open(conn, address, log)
+	svc, err := open(process{log, e}, conn, address)
 	if err != nil {
 		return err
 	}

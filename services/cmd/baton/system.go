@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/leadbaton/baton/services/cmd/baton/internal/screen"
@@ -22,6 +23,7 @@ type system struct {
 	out    io.Writer
 	errors io.Writer
 	now    func() time.Time
+	spans  sdktrace.SpanExporter // gets every span that leaves, besides; nil = nobody
 	// Whether out and errors are terminals, and whether colour is wanted there.
 	outTerminal, errTerminal bool
 	color                    bool

@@ -16,6 +16,7 @@ import (
 	"github.com/leadbaton/baton/services/internal/embedded"
 	"github.com/leadbaton/baton/services/internal/fold"
 	"github.com/leadbaton/baton/services/internal/stream"
+	"github.com/leadbaton/baton/services/internal/telemetry/export"
 	"github.com/leadbaton/baton/services/notifier"
 	"github.com/leadbaton/baton/services/router"
 	"github.com/leadbaton/baton/services/scorer"
@@ -62,6 +63,7 @@ type running struct {
 	inner      *grpc.ClientConn // to the host's own server, whatever address it listens on
 	grpc, nats string           // where it listens
 	web        string           // where HTTP is; "" = nowhere
+	signals    *export.Export
 	closers    []func()
 }
 
@@ -80,7 +82,12 @@ func (u *running) open() error {
 		return err
 	}
 	u.later(unlock)
-	u.host = newHost(u.log)
+	var end func()
+	if u.signals, end, err = u.s.export("up", u.log); err != nil {
+		return err
+	}
+	u.later(end)
+	u.host = newHost(u.log, u.signals)
 	if u.grpc, err = u.host.listen(u.c.GRPC); err != nil {
 		return err
 	}
@@ -92,9 +99,9 @@ func (u *running) open() error {
 	inner := bufconn.Listen(1 << 20)
 	u.host.listeners = append(u.host.listeners, inner)
 	u.later(func() { _ = inner.Close() })
-	u.inner, err = client.Dial("passthrough:///up", grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+	u.inner, err = client.Dial("passthrough:///up", append(dialOptions(u.signals), grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 		return inner.DialContext(ctx)
-	}))
+	}))...)
 	if err != nil {
 		return err
 	}
@@ -116,7 +123,7 @@ func (u *running) open() error {
 
 // connect starts the embedded NATS server, unless there is another, and connects.
 func (u *running) connect() (*stream.Conn, error) {
-	o := stream.Options{URL: u.c.NATS, Name: "baton up", Logger: u.log}
+	o := stream.Options{URL: u.c.NATS, Name: "baton up", Logger: u.log, Signals: u.signals.Signals}
 	u.nats = redacted(u.c.NATS)
 	if u.c.NATS == "" {
 		listen := u.c.NATSListen
@@ -169,18 +176,19 @@ func (u *running) store() (fold.Store, error) {
 }
 
 func (u *running) services(conn *stream.Conn, store fold.Store) error {
-	sc, err := scorer.New(scorer.Options{Stream: conn, Store: store, Logger: u.log.With("service", "scorer")})
+	sc, err := scorer.New(scorer.Options{Stream: conn, Store: store, Logger: u.log.With("service", "scorer"), Signals: u.signals.Signals})
 	if err != nil {
 		return err
 	}
 	rt, err := router.New(router.Options{
 		Stream: conn, Notifier: channelv1.NewNotificationChannelServiceClient(u.inner), Advertise: u.grpc,
 		InitialAgreement: u.docs.given.agreement, InitialRoster: u.docs.given.roster, Logger: u.log.With("service", "router"),
+		Signals: u.signals.Signals,
 	})
 	if err != nil {
 		return err
 	}
-	nt, err := notifier.New(notifier.Options{Stream: conn, Logger: u.log.With("service", "notifier")})
+	nt, err := notifier.New(notifier.Options{Stream: conn, Logger: u.log.With("service", "notifier"), Signals: u.signals.Signals})
 	if err != nil {
 		return err
 	}

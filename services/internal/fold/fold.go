@@ -26,6 +26,9 @@ type Message struct {
 	History bool
 	// Traceparent is the W3C trace context that its publisher sent with it; "" = none.
 	Traceparent string
+	// Pending is how many messages were behind it when it was sent. It says nothing about the message, and nothing may be
+	// decided on it.
+	Pending uint64
 }
 
 // State is the decoded state of one key. The fold changes it in place.

@@ -26,6 +26,8 @@ type Group struct {
 	// one LeaseTTL leaves its shards to the others until it can.
 	Able   func() bool
 	Logger *slog.Logger
+	// Metrics measure what the group does; nil = nobody looks. Its owners' are those of their Shard.
+	Metrics *Metrics
 
 	unable time.Time // since when it is not able; zero = it is. Of Run's goroutine
 
@@ -123,6 +125,7 @@ func (g *Group) Run(ctx context.Context) error {
 	g.held, g.stopped, g.wake = map[string]*holding{}, map[string]stop{}, make(chan struct{}, 1)
 	g.mu.Unlock()
 	defer g.leave(ctx)
+	defer g.Metrics.observe(g)()
 	tick := time.NewTicker(g.LeaseTTL / 4)
 	defer tick.Stop()
 	for {
@@ -153,10 +156,12 @@ func (g *Group) turn(ctx context.Context) {
 		switch {
 		case errors.Is(err, ErrFenced):
 			g.Logger.Warn("a shard's lease was lost", "shard", h.lease.Shard, "member", g.Member)
+			g.Metrics.refusal(h.lease.Shard, byLease)
 			g.drop(h)
 		case err == nil && stored.Sequence < committed:
 			// A shard without new messages would not find out by committing.
 			g.Logger.Warn("the store went back in time", "shard", h.lease.Shard, "committed", committed, "stored", stored.Sequence)
+			g.Metrics.refusal(h.lease.Shard, byTravel)
 			g.drop(h)
 		case err != nil && ctx.Err() == nil:
 			// The owner goes on: without the store it cannot commit anything, and with it the fence decides.
@@ -240,6 +245,7 @@ func (g *Group) start(l Lease) *holding {
 	g.mu.Lock()
 	g.held[l.Shard] = h
 	g.mu.Unlock()
+	g.Metrics.changed(l.Shard, tookUp)
 	go func() {
 		defer close(h.done)
 		defer cancel()
@@ -267,6 +273,7 @@ func (g *Group) ended(h *holding, err error) {
 		g.stopped[id] = stop{err.Error(), time.Now().Add(failedRetry), false}
 	}
 	g.mu.Unlock()
+	g.Metrics.changed(id, gaveUp)
 	switch {
 	case stopErr != nil:
 		g.Logger.Error("a shard stands still", "shard", id, "reason", stopErr.Reason)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -29,6 +30,9 @@ type Shard struct {
 	// Expand sends what a record guarded Expand stands for, in order, as Ordered records of one prefix.
 	Expand func(ctx context.Context, r Record, send func([]Record) error) error
 	Logger *slog.Logger
+	// Metrics measure what every owner does, and Observer what its service wants to know; nil = nobody looks.
+	Metrics  *Metrics
+	Observer Observer
 }
 
 // owner folds one shard under one lease.
@@ -46,6 +50,7 @@ type owner struct {
 	arena     []byte
 
 	outbox   queue
+	progress progress
 	position atomic.Uint64 // committed sequence, for those who look
 	begun    atomic.Bool   // the shard is fit to be folded
 }
@@ -81,7 +86,7 @@ func (o *owner) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o.outbox.add(left)
+	o.outbox.add(left, time.Time{})
 	o.inbox.init()
 
 	o.begun.Store(true)
@@ -104,6 +109,8 @@ func (o *owner) read(ctx context.Context, at Position) error {
 		err := o.Log.Read(ctx, at.Sequence, func(m Message) {
 			if o.inbox.put(m) {
 				at.Sequence, at.Time = m.Sequence, m.Time
+				o.progress.last.Store(m.Sequence)
+				o.progress.pending.Store(m.Pending)
 				backoff.reset()
 			}
 		})
@@ -114,7 +121,7 @@ func (o *owner) read(ctx context.Context, at Position) error {
 		if err := backoff.wait(ctx); err != nil {
 			return err
 		}
-		if err := retry(ctx, o.Logger, "checking the shard's stream", func() error { return CheckPosition(ctx, o.Log, at) }); err != nil {
+		if err := o.retry(ctx, "checking the shard's stream", checking, func() error { return CheckPosition(ctx, o.Log, at) }); err != nil {
 			return err
 		}
 	}
@@ -145,6 +152,7 @@ func (o *owner) fold(ctx context.Context, commits chan<- *Commit, done <-chan er
 					return ctx.Err()
 				}
 				committing, pending, uncommitted = true, c, 0
+				o.progress.begin()
 			}
 		}
 		var err error
@@ -175,7 +183,11 @@ func (o *owner) fold(ctx context.Context, commits chan<- *Commit, done <-chan er
 		committing = false
 		o.committed = pending.To
 		o.position.Store(pending.To.Sequence)
-		o.outbox.add(pending.Records)
+		if o.Observer != nil {
+			o.Observer.Committed(pending.To.Sequence, o.progress.committing, time.Now())
+		}
+		o.progress.end()
+		o.outbox.add(pending.Records, time.Now())
 		pending = nil
 	}
 }
@@ -184,14 +196,17 @@ func (o *owner) fold(ctx context.Context, commits chan<- *Commit, done <-chan er
 func (o *owner) foldAll(ctx context.Context, msgs []Message) error {
 	inputs := make([]Input, len(msgs))
 	var keys []string
+	lookups := 0
 	for i, m := range msgs {
 		inputs[i] = o.Machine.Decode(m)
 		for _, k := range inputs[i].Keys() {
+			lookups++
 			if o.cache.get(k) == nil {
 				keys = append(keys, k)
 			}
 		}
 	}
+	o.Metrics.looked(lookups, len(keys))
 	if len(keys) > 0 {
 		if err := o.fetch(ctx, keys); err != nil {
 			return err
@@ -205,10 +220,17 @@ func (o *owner) foldAll(ctx context.Context, msgs []Message) error {
 	for i := range inputs {
 		at = &msgs[i]
 		tx.Begin()
+		if o.Observer != nil {
+			o.Observer.Folding(inputs[i])
+		}
 		if err := o.Machine.Fold(tx, inputs[i]); err != nil {
 			return &StopError{Reason: fmt.Sprintf("message %d cannot be folded: %v", at.Sequence, err)}
 		}
 		o.folded.Sequence, o.folded.Time = at.Sequence, at.Time
+		o.progress.folded(at)
+	}
+	if o.Observer != nil {
+		o.Observer.Folded()
 	}
 	o.cache.rotate(o.committed.Sequence)
 	return nil
@@ -239,6 +261,7 @@ func (o *owner) fetch(ctx context.Context, keys []string) error {
 			return err
 		}
 	}
+	o.Metrics.load(len(keys))
 	var parts []string
 	var of []State
 	var names []string
@@ -270,9 +293,21 @@ func (o *owner) fetch(ctx context.Context, keys []string) error {
 	return nil
 }
 
+// retry is retry for this shard, measured.
+func (o *owner) retry(ctx context.Context, what, operation string, f func() error) error {
+	failed := o.Metrics.failed(o.ID, operation)
+	return retry(ctx, o.Logger, what, func() error {
+		err := f()
+		if err != nil && ctx.Err() == nil {
+			failed()
+		}
+		return err
+	})
+}
+
 // load reads records of states until the store answers.
 func (o *owner) load(ctx context.Context, fields []string) (values [][]byte, err error) {
-	err = retry(ctx, o.Logger, "loading states", func() error {
+	err = o.retry(ctx, "loading states", loading, func() error {
 		values, err = o.Store.Load(ctx, o.ID, fields)
 		return err
 	})
@@ -289,7 +324,7 @@ func (o *owner) build() *Commit {
 	}
 	c := &Commit{
 		Lease: o.lease, Version: o.Machine.Version(), From: o.committed, To: o.folded, Nonce: rand.Text(),
-		Records: o.records, Left: left,
+		Records: o.records, Left: left, messages: len(o.progress.arrived),
 	}
 	type span struct {
 		name     string
@@ -331,9 +366,12 @@ func (o *owner) commit(ctx context.Context, commits <-chan *Commit, done chan<- 
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if err := retry(ctx, o.Logger, "committing", func() error { return o.Store.Commit(ctx, c) }); err != nil {
+		begun := time.Now()
+		if err := o.retry(ctx, "committing", committing, func() error { return o.Store.Commit(ctx, c) }); err != nil {
+			o.Metrics.refused(o.ID, err)
 			return err
 		}
+		o.Metrics.applied(o.ID, c.messages, time.Since(begun))
 		done <- nil
 	}
 }
@@ -341,14 +379,17 @@ func (o *owner) commit(ctx context.Context, commits <-chan *Commit, done chan<- 
 // leave lets the outbox's records leave, in order.
 func (o *owner) leave(ctx context.Context) error {
 	for {
-		batch, err := o.outbox.next(ctx)
+		batch, since, err := o.outbox.next(ctx)
 		if err != nil {
 			return err
 		}
-		if err := retry(ctx, o.Logger, "publishing the outbox", func() error { return o.publish(ctx, batch) }); err != nil {
+		if err := o.retry(ctx, "publishing the outbox", publishing, func() error { return o.publish(ctx, batch) }); err != nil {
 			return err
 		}
 		o.outbox.leftNow(batch)
+		if o.Observer != nil {
+			o.Observer.Left(batch, since)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package fold
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // inbox holds messages between the reader and the fold.
@@ -65,6 +66,16 @@ func (b *inbox) take(n int) []Message {
 	return out
 }
 
+// oldest is when the first message that waits arrived, in Unix nanoseconds; 0 = none waits.
+func (b *inbox) oldest() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.msgs) == 0 {
+		return 0
+	}
+	return b.msgs[0].Time
+}
+
 func (b *inbox) close() {
 	b.mu.Lock()
 	b.closed = true
@@ -83,6 +94,7 @@ func signal(c chan struct{}) {
 type queue struct {
 	mu       sync.Mutex
 	waiting  []Record
+	since    []time.Time // when each was committed; zero = before this owner
 	left     []string
 	arrived  chan struct{}
 	departed chan struct{}
@@ -96,30 +108,33 @@ func (q *queue) len() int {
 	return len(q.waiting)
 }
 
-func (q *queue) add(rs []Record) {
+func (q *queue) add(rs []Record, at time.Time) {
 	if len(rs) == 0 {
 		return
 	}
 	q.mu.Lock()
 	q.waiting = append(q.waiting, rs...)
+	for range rs {
+		q.since = append(q.since, at)
+	}
 	q.mu.Unlock()
 	signal(q.arrived)
 }
 
 // next returns what waits, at most 1,000 records; they stay until leftNow.
-func (q *queue) next(ctx context.Context) ([]Record, error) {
+func (q *queue) next(ctx context.Context) ([]Record, []time.Time, error) {
 	for {
 		q.mu.Lock()
 		n := min(len(q.waiting), 1000)
-		rs := q.waiting[:n:n]
+		rs, since := q.waiting[:n:n], q.since[:n:n]
 		q.mu.Unlock()
 		if n > 0 {
-			return rs, nil
+			return rs, since, nil
 		}
 		select {
 		case <-q.arrived:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, nil, ctx.Err()
 		}
 	}
 }
@@ -129,7 +144,7 @@ func (q *queue) leftNow(rs []Record) {
 	for i := range rs {
 		q.left = append(q.left, rs[i].ID())
 	}
-	q.waiting = q.waiting[len(rs):]
+	q.waiting, q.since = q.waiting[len(rs):], q.since[len(rs):]
 	q.mu.Unlock()
 	signal(q.departed)
 }

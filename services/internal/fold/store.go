@@ -104,6 +104,8 @@ type Commit struct {
 	// Records to add to the outbox, and ids (Record.ID) of those that have left.
 	Records []Record
 	Left    []string
+
+	messages int // that were folded, to be measured
 }
 
 // FieldValue is one record of a state.

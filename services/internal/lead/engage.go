@@ -46,7 +46,8 @@ func (m *Machine) foldEvent(l *Lead, in *input) {
 	var made *act
 	for _, f := range m.log.agreements {
 		s := l.standing(f.Name)
-		applies, _ := f.Applies.Match(&m.scope)
+		applies, errored := f.Applies.Match(&m.scope)
+		f.erred.note(&f.erred.applies, errored)
 		if withdrawn := f.Consent[ev.Type]; len(withdrawn) > 0 {
 			if s == nil {
 				s = l.stand(f.Name)
@@ -93,7 +94,9 @@ func (m *Machine) engage(l *Lead, s *standing, f *inForce, in *input, t int64, n
 	recount := f.Reset && (s.open || l.awaits()) // a closing may yet be told of that is before this event
 	for _, i := range f.RulesFor(ev.Type) {
 		r := &f.Rules[i]
-		if ok, _ := r.When.Match(&m.scope); !ok {
+		ok, errored := r.When.Match(&m.scope)
+		f.erred.note(&f.erred.rules[i], errored)
+		if !ok {
 			continue
 		}
 		got := s.credit(l, f, i, int64(r.Points), int64(r.HalfLife), t)

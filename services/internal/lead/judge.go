@@ -117,13 +117,17 @@ func (s *standing) weigh(l *Lead, f *inForce, sc *score, now *current) verdict {
 func (s *standing) objection(l *Lead, f *inForce) (v verdict) {
 	scope := condition.Scope{Lead: (*leadObject)(l), Account: (*accountObject)(l)}
 	for i := range f.Divert {
-		if ok, _ := f.Divert[i].When.Match(&scope); ok {
+		ok, errored := f.Divert[i].When.Match(&scope)
+		f.erred.note(&f.erred.divert[i], errored)
+		if ok {
 			v.held, v.by, v.to = leadv1.Held_HELD_DIVERTED, f.Divert[i].ID, l.read(f.Divert[i].To).String()
 			return v
 		}
 	}
 	for i := range f.Disqualify {
-		if ok, _ := f.Disqualify[i].When.Match(&scope); ok {
+		ok, errored := f.Disqualify[i].When.Match(&scope)
+		f.erred.note(&f.erred.disqualify[i], errored)
+		if ok {
 			v.held, v.by = leadv1.Held_HELD_TURNED_AWAY, f.Disqualify[i].ID
 			return v
 		}

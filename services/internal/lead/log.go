@@ -39,6 +39,7 @@ type inForce struct {
 	// carries says of each rule whether a path rests on it.
 	carries []bool
 	changed bool
+	erred   erred
 }
 
 // field is how an attribute is read, and whose word counts most.
@@ -59,6 +60,7 @@ func newInForce(a *agreement.Agreement, version uint32) *inForce {
 			f.carries[p.Rule] = true
 		}
 	}
+	f.erred = newErred(f)
 	return f
 }
 

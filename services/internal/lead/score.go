@@ -46,7 +46,8 @@ func (s *standing) refit(l *Lead, f *inForce, epoch uint64) {
 	scope := condition.Scope{Lead: (*leadObject)(l), Account: (*accountObject)(l)}
 	s.fit = slices.Grow(s.fit[:0], len(f.Fit))
 	for i := range f.Fit {
-		ok, _ := f.Fit[i].When.Match(&scope)
+		ok, errored := f.Fit[i].When.Match(&scope)
+		f.erred.note(&f.erred.fit[i], errored)
 		s.fit = append(s.fit, ok)
 	}
 	s.fitEpoch = epoch

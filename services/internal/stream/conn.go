@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/leadbaton/baton/api/subject"
+	"github.com/leadbaton/baton/services/internal/telemetry"
 )
 
 // Options say how to reach NATS.
@@ -29,6 +30,8 @@ type Options struct {
 	// Wait is how long to wait for the server at the start; 0 = 10 s.
 	Wait   time.Duration
 	Logger *slog.Logger
+	// Signals are where it measures; the zero value is nowhere.
+	Signals telemetry.Signals
 }
 
 // Conn is one connection. It reconnects by itself for as long as it is open.
@@ -37,6 +40,8 @@ type Conn struct {
 	js  jetstream.JetStream
 	old nats.JetStreamContext // reads single messages from the stream's leader, never from a lagging replica
 	log *slog.Logger
+
+	metrics *metrics
 
 	mu          sync.Mutex
 	reconnected chan struct{} // closed and replaced at each reconnect
@@ -52,7 +57,10 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	c := &Conn{log: o.Logger, reconnected: make(chan struct{}), violations: violations{awaited: map[string]chan struct{}{}, news: make(chan struct{}, 1)}}
+	c := &Conn{
+		log: o.Logger, metrics: newMetrics(o.Signals), reconnected: make(chan struct{}),
+		violations: violations{awaited: map[string]chan struct{}{}, news: make(chan struct{}, 1)},
+	}
 	opts := []nats.Option{
 		nats.Name(o.Name), nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectJitter(100*time.Millisecond, time.Second),
 		nats.Timeout(2 * time.Second), nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(3), nats.ReconnectBufSize(-1),
@@ -61,6 +69,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 		nats.ReconnectHandler(func(*nats.Conn) { c.onReconnect() }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
+				c.metrics.disconnects.Add(context.Background(), 1)
 				o.Logger.Warn("the connection to NATS was lost; reconnecting", "error", err)
 			}
 		}),
@@ -85,6 +94,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 		nc, err := nats.Connect(o.URL, opts...)
 		if err == nil {
 			if err = c.use(ctx, nc); err == nil {
+				c.metrics.observe(nc)
 				return c, nil
 			}
 			nc.Close()
@@ -155,7 +165,10 @@ func redact(urls string) string {
 }
 
 // Close closes the connection.
-func (c *Conn) Close() { c.nc.Close() }
+func (c *Conn) Close() {
+	c.metrics.stop()
+	c.nc.Close()
+}
 
 // NATS returns the connection, for the group-committing publisher of api.
 func (c *Conn) NATS() *nats.Conn { return c.nc }
@@ -168,6 +181,7 @@ func (c *Conn) onReconnect() {
 	defer c.mu.Unlock()
 	close(c.reconnected)
 	c.reconnected = make(chan struct{})
+	c.metrics.reconnects.Add(context.Background(), 1)
 	c.log.Info("reconnected to NATS")
 }
 

@@ -333,7 +333,7 @@ func (r *reader) handle(m *nats.Msg) {
 	id, history := r.in.at(meta.stream)
 	goOn := r.fn(fold.Message{
 		Subject: m.Subject, Data: m.Data, Incarnation: id, Sequence: meta.stream, Time: meta.time, History: history,
-		Traceparent: Traceparent(m.Header),
+		Traceparent: Traceparent(m.Header), Pending: meta.pending,
 	}, meta.pending)
 	r.busy.Store(false)
 	if !goOn {

@@ -220,6 +220,12 @@ const answerWait = 5 * time.Second
 
 // store publishes messages of one stream as one atom and returns the last one's sequence.
 func (c *Conn) store(ctx context.Context, msgs []*nats.Msg) (uint64, error) {
+	last, err := c.storeNow(ctx, msgs)
+	c.metrics.stored(msgs[0].Subject, len(msgs), err)
+	return last, err
+}
+
+func (c *Conn) storeNow(ctx context.Context, msgs []*nats.Msg) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWait)
 	defer cancel()
 	if len(msgs) > 1 {
