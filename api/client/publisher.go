@@ -2,6 +2,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/protobuf/proto"
 
 	engagementv1 "github.com/leadbaton/baton/api/gen/baton/engagement/v1"
@@ -189,7 +191,8 @@ func (p *Publisher) Close(ctx context.Context) error {
 	return err
 }
 
-// Publish publishes one event and returns when it is stored, or is not.
+// Publish publishes one event and returns when it is stored, or is not. If ctx has a span of OpenTelemetry, the event's way to
+// the rep becomes part of its trace.
 func (p *Publisher) Publish(ctx context.Context, e Event) Result {
 	body, err := json.Marshal(e)
 	if err != nil {
@@ -234,7 +237,7 @@ type flight struct {
 }
 
 func (p *Publisher) begin(ctx context.Context, body []byte) (f flight) {
-	msg, e, err := p.message(body)
+	msg, e, err := p.message(ctx, body)
 	f.result.ID, f.result.Type = e.ID, e.Type
 	if err != nil {
 		f.result.Outcome, f.result.Err = Rejected, err
@@ -270,8 +273,17 @@ func (f flight) wait(ctx context.Context) Result {
 	return r
 }
 
+// traceparent is the caller's span as a W3C trace context; "" if there is none.
+func traceparent(ctx context.Context) string {
+	c := trace.SpanContextFromContext(ctx)
+	if !c.IsValid() {
+		return ""
+	}
+	return "00-" + c.TraceID().String() + "-" + c.SpanID().String() + "-" + c.TraceFlags().String()
+}
+
 // message checks the event and returns the message that carries it.
-func (p *Publisher) message(body []byte) (*nats.Msg, cloudevent.Event, error) {
+func (p *Publisher) message(ctx context.Context, body []byte) (*nats.Msg, cloudevent.Event, error) {
 	var e cloudevent.Event
 	if p.opts.Source != "" || p.opts.History {
 		body = cloudevent.Amend(body, p.opts.Source, p.opts.History)
@@ -282,10 +294,10 @@ func (p *Publisher) message(body []byte) (*nats.Msg, cloudevent.Event, error) {
 	if err := e.CheckPublisher(); err != nil {
 		return nil, e, err
 	}
-	// nats.Header is case-sensitive: the trace context is read as `traceparent`.
+	// Whoever reads the header finds the caller's span; Baton takes the event's own trace context before it.
 	h := nats.Header{nats.MsgIdHdr: {cloudevent.MessageID(e.Source, e.ID)}, "Content-Type": {cloudevent.ContentType(body)}}
-	if e.TraceParent != "" {
-		h["traceparent"] = []string{e.TraceParent}
+	if t := cmp.Or(traceparent(ctx), e.TraceParent); t != "" {
+		h["traceparent"] = []string{t} // not Set, which would write it otherwise
 	}
 	return &nats.Msg{Subject: e.Subject(), Header: h, Data: body}, e, nil
 }

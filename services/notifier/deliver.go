@@ -29,6 +29,8 @@ func (n *Notifier) Deliver(ctx context.Context, req *channelv1.DeliverRequest) (
 		return nil, err
 	}
 	h := req.GetHandoff()
+	ctx, received := n.metrics.receiving(ctx, h)
+	defer func() { received(failed) }()
 	timer := time.NewTimer(patience(ctx))
 	defer timer.Stop()
 	for first := true; ; first = false {
@@ -41,10 +43,7 @@ func (n *Notifier) Deliver(ctx context.Context, req *channelv1.DeliverRequest) (
 				forget()
 				return nil, err
 			}
-			var received func(error)
-			if ctx, received = n.metrics.offered(ctx, h); received != nil {
-				defer func() { received(failed) }()
-			}
+			n.metrics.offers.Add(ctx, 1)
 		}
 		select {
 		case <-woken:

@@ -70,11 +70,11 @@ func (m *metrics) confirmed(ctx context.Context, r subscriptionv1.ConfirmRespons
 	m.receipts.Add(ctx, 1, metric.WithAttributes(attribute.String("baton.result", strings.ToLower(strings.TrimPrefix(r.String(), "RESULT_")))))
 }
 
-// offered counts a handoff that was shown to somebody, and begins the span that lasts until its receipt; received ends it.
-func (m *metrics) offered(ctx context.Context, h *handoffv1.Handoff) (_ context.Context, received func(error)) {
-	m.offers.Add(ctx, 1)
+// receiving begins the span of a delivery, which lasts until its receipt: often it is there already, since subscribers see
+// in HANDOFFS what they are assigned. received ends it.
+func (m *metrics) receiving(ctx context.Context, h *handoffv1.Handoff) (_ context.Context, received func(error)) {
 	if !trace.SpanContextFromContext(ctx).IsSampled() {
-		return ctx, nil
+		return ctx, func(error) {}
 	}
 	ctx, span := m.tracer.Start(ctx, "receipt", trace.WithAttributes(
 		attribute.String("baton.handoff", h.GetId()), attribute.Int("baton.assignment", int(h.GetAssignment()))))
