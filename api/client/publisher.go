@@ -296,7 +296,7 @@ func (p *Publisher) message(ctx context.Context, body []byte) (*nats.Msg, cloude
 	}
 	// Whoever reads the header finds the caller's span; Baton takes the event's own trace context before it.
 	h := nats.Header{nats.MsgIdHdr: {cloudevent.MessageID(e.Source, e.ID)}, "Content-Type": {cloudevent.ContentType(body)}}
-	if t := cmp.Or(traceparent(ctx), e.TraceParent); t != "" {
+	if t := cmp.Or(traceparent(ctx), e.TraceParent); cloudevent.ValidTraceParent(t) {
 		h["traceparent"] = []string{t} // not Set, which would write it otherwise
 	}
 	return &nats.Msg{Subject: e.Subject(), Header: h, Data: body}, e, nil

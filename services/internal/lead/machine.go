@@ -9,11 +9,11 @@ import (
 	"strconv"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/leadbaton/baton/api/cloudevent"
 	engagementv1 "github.com/leadbaton/baton/api/gen/baton/engagement/v1"
 	leadv1 "github.com/leadbaton/baton/api/gen/baton/lead/v1"
 	shardv1 "github.com/leadbaton/baton/api/gen/baton/shard/v1"
@@ -113,7 +113,6 @@ func (in *input) setKey(key string) { in.keys[0], in.nkeys = key, 1 }
 
 // traceparent is the event's own trace context, else its message's; "" if that is not of its form.
 func (in *input) traceparent() string {
-	const most = 256
 	t := in.message.Traceparent
 	switch {
 	case in.isEvent && in.event.TraceParent != "":
@@ -121,7 +120,7 @@ func (in *input) traceparent() string {
 	case in.inbound.GetTraceparent() != "":
 		t = in.inbound.GetTraceparent()
 	}
-	if len(t) > most || !utf8.ValidString(t) {
+	if !cloudevent.ValidTraceParent(t) {
 		return ""
 	}
 	return t
