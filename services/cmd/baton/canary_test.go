@@ -384,7 +384,7 @@ func spansText(x *tracetest.InMemoryExporter) string {
 		var b strings.Builder
 		fmt.Fprintf(&b, "%s %s %s", s.Name, s.Status.Description, s.SpanContext.TraceState())
 		for _, a := range append(slices.Clone(s.Attributes), s.Resource.Attributes()...) {
-			fmt.Fprintf(&b, " %s=%s", a.Key, a.Value.Emit())
+			fmt.Fprintf(&b, " %s=%s", a.Key, a.Value.String())
 		}
 		for _, e := range s.Events {
 			fmt.Fprintf(&b, " %s %v", e.Name, e.Attributes)

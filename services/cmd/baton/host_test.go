@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,8 +18,6 @@ import (
 	"github.com/leadbaton/baton/api/client"
 	handoffv1 "github.com/leadbaton/baton/api/gen/baton/handoff/v1"
 	subscriptionv1 "github.com/leadbaton/baton/api/gen/baton/subscription/v1"
-
-	"github.com/leadbaton/baton/services/internal/telemetry/export"
 )
 
 // answering is a service that answers calls.
@@ -94,7 +91,7 @@ type hosted struct {
 
 func startHost(t *testing.T) *hosted {
 	t.Helper()
-	x := &hosted{host: newHost(slog.New(slog.DiscardHandler), &export.Export{Handler: http.NotFoundHandler()}), done: make(chan error, 1), order: make(chan string, 2)}
+	x := &hosted{host: newHost(slog.New(slog.DiscardHandler), nil), done: make(chan error, 1), order: make(chan string, 2)}
 	x.a = &answering{
 		asked: make(chan struct{}), release: make(chan struct{}), fail: make(chan error, 1), ended: func() { x.order <- "answering" },
 	}

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/leadbaton/baton/services/internal/telemetry/export"
 )
 
 // page asks the host's HTTP for a page.
@@ -86,7 +84,7 @@ func TestHTTPOutlivesTheServices(t *testing.T) {
 }
 
 func TestReadyzBeforeTheServicesAre(t *testing.T) {
-	h := newHost(slog.New(slog.DiscardHandler), &export.Export{Handler: http.NotFoundHandler()})
+	h := newHost(slog.New(slog.DiscardHandler), nil)
 	address, err := h.listenHTTP("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +107,7 @@ func TestHTTPAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	h := newHost(slog.New(slog.DiscardHandler), &export.Export{Handler: http.NotFoundHandler()})
+	h := newHost(slog.New(slog.DiscardHandler), nil)
 	if _, err := h.listenHTTP(taken.Addr().String()); err == nil || !strings.Contains(err.Error(), "choose another address with --http") {
 		t.Errorf("an address that is taken: %v", err)
 	}
@@ -120,7 +118,7 @@ func TestHTTPAddresses(t *testing.T) {
 
 	// Whether the usual address is free is not this test's to say: of two hosts, one at most has it.
 	var warned strings.Builder
-	one, two := newHost(slog.New(slog.DiscardHandler), &export.Export{Handler: http.NotFoundHandler()}), newHost(slog.New(slog.NewTextHandler(&warned, nil)), &export.Export{Handler: http.NotFoundHandler()})
+	one, two := newHost(slog.New(slog.DiscardHandler), nil), newHost(slog.New(slog.NewTextHandler(&warned, nil)), nil)
 	if _, err := one.listenHTTP(""); err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ func TestReadyWithThePermissionsOfTheREADME(t *testing.T) {
 		}
 		return c
 	}
-	h := newHost(quiet)
+	h := newHost(quiet, nil)
 	grpcAddress, err := h.listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

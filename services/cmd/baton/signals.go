@@ -27,7 +27,11 @@ func (s *system) export(name string, log *slog.Logger) (*export.Export, func(), 
 }
 
 // expose adds the page of metrics, and returns what has the host's gRPC server measure and trace the calls that it answers.
+// Without e nothing is measured.
 func (h *host) expose(e *export.Export) []grpc.ServerOption {
+	if e == nil {
+		return nil
+	}
 	h.mux.Handle("GET /metrics", e.Handler)
 	if e.Meters == nil {
 		return nil
