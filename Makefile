@@ -78,6 +78,12 @@ servers: $(BIN)/nats-server ## Make sure of the servers that tests start, and pr
 bench: build servers ## Measure this machine's limit and Baton's share of it; ARGS="--events 200000 -o json" for other flags
 	$(test-env) .bin/baton bench $(ARGS)
 
+# It stands outside the workspace: Baton is not built with what it stands on.
+.PHONY: bench-watermill
+bench-watermill: build servers ## Measure a Watermill application doing the textbook's job beside Baton
+	cd scripts/bench/watermill && CGO_ENABLED=0 GOWORK=off go build -buildvcs=false -o $(BIN)/bench-watermill .
+	$(test-env) .bin/baton bench --only consume,scorer,textbook --against $(BIN)/bench-watermill $(ARGS)
+
 ##@ Check
 
 .PHONY: lint
@@ -93,8 +99,8 @@ lint: $(BIN)/buf $(BIN)/golangci-lint ## Check style, the proto sources and who 
 # its users do.
 .PHONY: build-modules
 build-modules: ## Build and vet each module by itself, without go.work
-	for module in $(MODULES); do \
-		(cd $$module && export GOWORK=off && go mod tidy -diff && go build ./... && go vet ./...); \
+	for module in $(MODULES) scripts/bench/watermill; do \
+		(cd $$module && export GOWORK=off && go mod tidy -diff && go build -o /dev/null ./... && go vet ./...); \
 	done
 
 .PHONY: breaking

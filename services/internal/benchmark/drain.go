@@ -20,13 +20,16 @@ import (
 	"github.com/leadbaton/baton/api/subject"
 )
 
+// patience is how long JetStream may take to answer: it may be busy with sending what others consume.
+const patience = time.Minute
+
 func withJetStream(url string, do func(jetstream.JetStream) error) error {
 	nc, err := nats.Connect(url)
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		return err
 	}
@@ -147,14 +150,21 @@ const lookEvery = 25 * time.Millisecond
 type progress func(ctx context.Context) (int, error)
 
 // follow looks on from the first commit until the whole backlog is folded. Starting is not measured: it is the same for a
-// backlog of any length.
-func (st *site) follow(ctx context.Context, baton []*process, folded progress) (sample, error) {
+// backlog of any length. fromStart measures it all the same, where looking takes too long to see the first commit.
+func (st *site) follow(ctx context.Context, baton []*process, fromStart bool, folded progress) (sample, error) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	var m *meter
 	var start time.Time
 	var first int
 	var out sample
+	if fromStart {
+		start = time.Now()
+		var err error
+		if m, err = newMeter(append(slices.Clone(baton), st.servers()...)...); err != nil {
+			return sample{}, err
+		}
+	}
 	for {
 		select {
 		case <-tick.C:
@@ -224,7 +234,7 @@ func (st *site) drain(ctx context.Context, scorers int) (sample, error) {
 		}
 		all = append(all, p)
 	}
-	out, err := st.follow(ctx, all, func(ctx context.Context) (int, error) {
+	out, err := st.follow(ctx, all, false, func(ctx context.Context) (int, error) {
 		n := 0
 		for _, id := range subject.Shards {
 			h, err := store.Head(ctx, id)
@@ -365,7 +375,7 @@ func (st *site) embedded(ctx context.Context) (sample, error) {
 	}
 	defer conn.Close()
 	alone := &site{r: st.r, messages: st.messages}
-	return alone.follow(ctx, []*process{p}, func(ctx context.Context) (int, error) {
+	return alone.follow(ctx, []*process{p}, true, func(ctx context.Context) (int, error) {
 		// Without an answer it is starting: there are no shards then.
 		answer, _ := shardv1.NewShardServiceClient(conn).List(ctx, &shardv1.ListRequest{})
 		n := 0

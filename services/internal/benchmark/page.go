@@ -21,9 +21,9 @@ func (r *Report) Write(w io.Writer) error {
 		r.Events, r.EventBytes, r.Leads, r.Rounds, r.System, r.Processors)
 	if len(r.Parts) > 0 {
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprint(t, "events/s\tof the limit\tCPU µs an event: nats\tredis\tgo\tpeak MiB: nats\tredis\tgo\t\n")
+		fmt.Fprint(t, "events/s\tof the limit\tby CPU\tCPU µs an event: nats\tredis\tgo\tpeak MiB: nats\tredis\tgo\t\n")
 		for _, p := range r.Parts {
-			fmt.Fprintf(t, "%.0f\t%s\t", p.Rate, percent(p.Share))
+			fmt.Fprintf(t, "%.0f\t%s\t%s\t", p.Rate, percent(p.Share), percent(p.ShareByCPU))
 			for _, name := range processes {
 				fmt.Fprintf(t, "%.1f\t", column(p.CPU, name))
 			}

@@ -27,6 +27,9 @@ type Part struct {
 	Rate  float64   `json:"eventsPerSecond"`
 	// Share is Rate as a share of the bare consume's; 0 where that is not measured.
 	Share float64 `json:"shareOfConsume,omitempty"`
+	// ShareByCPU is the processor time that a bare consume takes for an event as a share of what this part takes: what
+	// Share would be if nothing else ran on the machine, and all processes kept all processors busy.
+	ShareByCPU float64 `json:"shareOfConsumeByCPU,omitempty"`
 	// CPU is microseconds an event by process, Memory the most resident bytes.
 	CPU    map[string]float64 `json:"cpuMicrosecondsPerEvent"`
 	Memory map[string]uint64  `json:"peakResidentBytes"`
@@ -90,7 +93,7 @@ func (r *Report) judge() {
 	consume, scorer, textbook, up := r.part(partConsume), r.part(partScorer), r.part(partTextbook), r.part(partUp)
 	if consume != nil {
 		for _, p := range r.Parts {
-			p.Share = p.Rate / consume.Rate
+			p.Share, p.ShareByCPU = p.Rate/consume.Rate, consume.cpu()/max(p.cpu(), 0.001)
 		}
 	}
 	least := func(text string, want, got float64) {
@@ -114,6 +117,14 @@ func (r *Report) judge() {
 	for _, l := range r.Latency {
 		most("p99 from publishing to the offer under 20 ms, sync_interval "+l.SyncInterval, wantP99, l.P99)
 	}
+}
+
+// cpu is the microseconds an event of all processes together.
+func (p *Part) cpu() (sum float64) {
+	for _, v := range p.CPU {
+		sum += v
+	}
+	return sum
 }
 
 func (p *Part) summarise() {

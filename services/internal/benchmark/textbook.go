@@ -38,7 +38,7 @@ func (w Worker) textbook(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		return outcome{}, err
 	}

@@ -59,7 +59,7 @@ func (w Worker) consume(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	defer nc.Close()
-	js, err := nc.JetStream()
+	js, err := nc.JetStream(nats.MaxWait(patience))
 	if err != nil {
 		return outcome{}, err
 	}
