@@ -68,6 +68,11 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	o.NATSServer, o.RedisServer = nats, redis
+	if o.Against != "" { // it is started in another folder
+		if o.Against, err = find(o.Against, "name the program to be measured beside with --against PROGRAM"); err != nil {
+			return nil, err
+		}
+	}
 	r := &run{Options: o, report: &Report{
 		Events: o.Events, Leads: o.Leads, Rounds: o.Rounds, Processors: runtime.GOMAXPROCS(0), System: runtime.GOOS + "/" + runtime.GOARCH,
 	}}
