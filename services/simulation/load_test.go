@@ -143,7 +143,7 @@ func (l *load) more(n int) {
 		case k == 1:
 			c.note(eventPoison)
 			l.put([]byte{byte(1 + l.rng.IntN(people)), '!'})
-		case k == 2 && len(l.old) > 0:
+		case k <= 3 && len(l.old) > 0:
 			c.note(eventAgain)
 			l.put(l.old[l.rng.IntN(len(l.old))])
 		}
@@ -161,7 +161,7 @@ func (l *load) event() []byte {
 	}
 	lead := map[string]any{}
 	anonymous := fmt.Sprintf("a%d", who)
-	if who%6 == 5 {
+	if who%3 == 2 {
 		anonymous = fmt.Sprintf("a%d", who-1) // shared with somebody else
 		l.w.chance.note(eventContest)
 	}

@@ -12,21 +12,26 @@ import (
 
 // foldEvent counts an engagement event: dedupe; attributes; rules; fit; judge.
 func (m *Machine) foldEvent(l *Lead, in *input) {
+	ev, t := &in.event, in.time()
+	// An alias remembers what it has passed on: a repetition that comes after another lead has claimed it would count there
+	// as well. What another alias has passed on to it was looked up there.
+	if l.claimant == "" || in.hops == 0 {
+		switch l.ids.add(t, in.hash) {
+		case counted:
+			m.watch.event(in, t, leadv1.TimelineEntry_KIND_DUPLICATE)
+			return
+		case tooOldToTell:
+			l.tooOld++
+			l.changed = true
+			m.watch.event(in, t, leadv1.TimelineEntry_KIND_TOO_OLD_TO_TELL)
+			return
+		case unseen:
+			l.changed = true
+		}
+	}
 	if l.claimant != "" {
 		m.forward(l, in)
 		return
-	}
-	ev, t := &in.event, in.time()
-	switch l.ids.add(t, in.hash) {
-	case counted:
-		m.watch.event(in, t, leadv1.TimelineEntry_KIND_DUPLICATE)
-		return
-	case tooOldToTell:
-		l.tooOld++
-		l.changed = true
-		m.watch.event(in, t, leadv1.TimelineEntry_KIND_TOO_OLD_TO_TELL)
-		return
-	case unseen:
 	}
 	m.watch.event(in, t, leadv1.TimelineEntry_KIND_EVENT)
 	l.changed = true

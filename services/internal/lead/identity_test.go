@@ -184,6 +184,40 @@ func TestIdentitiesInAnyOrderOfShards(t *testing.T) {
 	})
 }
 
+// TestARepetitionStaysWithWhoeverGotTheEvent: an identity that two leads claim in turn passes each event on to one of them,
+// however often and late it is published again.
+func TestARepetitionStaysWithWhoeverGotTheEvent(t *testing.T) {
+	w := newWorld(&watch{})
+	w.enforce(propertyAgreement(t, false))
+	n := 0
+	publish := func(id string, lead map[string]any) {
+		n++
+		e := published{lead: lead, id: id, source: "web", kind: "page.viewed", at: now.Add(time.Duration(n) * time.Minute)}
+		if _, err := w.publishEvent(e.body(), arrivals); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.settle(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	device := map[string]any{"anonymousId": "shared"}
+	x, y := "x@acme.example", "y@acme.example"
+	publish("before", device)
+	publish("tie-x", map[string]any{"email": x, "anonymousId": "shared"})
+	publish("with-x", device)
+	publish("tie-y", map[string]any{"email": y, "anonymousId": "shared"})
+	publish("with-y", device)
+	for _, again := range []string{"before", "with-x", "with-y"} {
+		publish(again, device)
+	}
+	holds := func(who, id string) bool { return w.lead(leadkey.FromEmail(who)).ids.holds(idHash("web", id)) }
+	for id, owner := range map[string]string{"before": x, "with-x": x, "with-y": y} {
+		if holds(x, id) != (owner == x) || holds(y, id) != (owner == y) {
+			t.Errorf("event %s counts for x: %t, for y: %t; want it for %s alone", id, holds(x, id), holds(y, id), owner)
+		}
+	}
+}
+
 // expansion returns the record of a claim that has a history to send, and the world in which it was made.
 func expansion(t *testing.T) (*world, fold.Record) {
 	w := newWorld(nil)
