@@ -50,7 +50,7 @@ func (w *world) revive() {
 // trouble makes one large fault. What takes time goes on in the background.
 func (w *world) trouble() {
 	c := w.chance
-	switch p := w.process(names[c.intN(len(names))]); c.intN(14) {
+	switch p := w.process(names[c.intN(len(names))]); c.intN(13) {
 	case 0, 1:
 		p.crash("by itself")
 	case 2:
@@ -144,42 +144,54 @@ func (w *world) dispute() {
 }
 
 // echo stores a message of one of Baton's own producers a second time, in spite of its guard, as a stream that was restored
-// beside the others may hold it: its origin says that it was told before.
+// beside the others may hold it: its origin says that it was told before. It takes one that would do harm: a claim that
+// another one has followed, else the end of a handoff.
 func (w *world) echo() {
 	ctx, cancel := context.WithTimeout(w.t.Context(), 5*time.Second)
 	defer cancel()
-	var all []fold.Message
+	type told struct {
+		fold.Message
+		in *shardv1.Inbound
+	}
+	var ends, claims []told
+	last := map[string]told{} // by alias
 	for _, id := range subject.Shards {
 		for m, err := range w.conn.Log(subject.EngagementStream(id)).Messages(ctx, subject.EngagementFilter(id)) {
 			if err != nil {
 				return
 			}
-			in := &shardv1.Inbound{}
-			if s, _ := subject.ParseEngagement(m.Subject); !s.Own() || proto.Unmarshal(m.Data, in) != nil {
+			x := told{m, &shardv1.Inbound{}}
+			if s, _ := subject.ParseEngagement(m.Subject); !s.Own() || proto.Unmarshal(m.Data, x.in) != nil {
 				continue
 			}
-			if in.GetHandoffMoved().GetClosed() || in.GetIdentityClaim() != nil || in.GetForwardedEvent() != nil {
-				all = append(all, m)
+			alias, c := x.in.GetLeadKey(), x.in.GetIdentityClaim()
+			if before, ok := last[alias]; c != nil && ok && before.in.GetIdentityClaim().GetClaimant() != c.GetClaimant() {
+				claims = append(claims, before)
+			}
+			if c != nil {
+				last[alias] = x
+			}
+			if x.in.GetHandoffMoved().GetClosed() {
+				ends = append(ends, x)
 			}
 		}
 	}
-	if len(all) == 0 {
+	if len(claims) == 0 || w.chance.intN(3) == 0 {
+		claims = ends
+	}
+	if len(claims) == 0 {
 		return
 	}
-	m := all[w.chance.intN(len(all))]
+	m := claims[w.chance.intN(len(claims))]
 	s, _ := subject.ParseEngagement(m.Subject)
-	in := &shardv1.Inbound{}
-	if err := proto.Unmarshal(m.Data, in); err != nil {
-		return
-	}
-	o := in.GetOrigin()
+	o := m.in.GetOrigin()
 	origin := fold.Origin{Incarnation: o.GetIncarnation(), Sequence: o.GetSequence(), Ordinal: o.GetOrdinal()}
 	// From here on the producer takes this one for its last, and sends again what follows it.
 	w.echoes[s.Producer()+" "+s.Shard] = true
 	msg := &nats.Msg{Subject: m.Subject, Data: m.Data, Header: nats.Header{"baton-origin": {origin.String()}}}
 	if _, err := w.conn.NATS().RequestMsgWithContext(ctx, msg); err == nil {
 		w.chance.note(echoed)
-		w.trace.add(in.GetLeadKey(), "message %d of shard %s is stored a second time", m.Sequence, s.Shard)
+		w.trace.add(m.in.GetLeadKey(), "message %d of shard %s is stored a second time", m.Sequence, s.Shard)
 	}
 }
 

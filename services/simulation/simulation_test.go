@@ -38,6 +38,7 @@ func (w *world) live() {
 // phase is half a minute of load and trouble.
 func (w *world) phase() {
 	c := w.chance
+	w.echo()
 	for range 6 + c.intN(6) {
 		w.load.more(c.intN(25))
 		w.revive()

@@ -91,7 +91,7 @@ func testdata(t *testing.T, name string) []byte {
 func (w *world) begins() {
 	w.startNATS()
 	var err error
-	if w.store = (memory{fold.NewMemory()}); w.seed%4 == 0 {
+	if w.store = (memory{fold.NewMemory()}); w.seed%8 == 0 {
 		if w.store, err = openRedis(); err != nil {
 			w.t.Fatal(err)
 		}
