@@ -203,7 +203,7 @@ func (b *bookkeeper) assigned(f *handoffv1.Fact, h *handover, a *handoffv1.Hando
 		if a.GetTeam() == "dach" && (at.Hour() < 8 || at.Hour() >= 18) {
 			b.fail(f, "P5: %s is given a handoff at %s, off hours", rep, at)
 		}
-		if rep == "bob" && day == "2000-01-02" {
+		if rep == "bob" && day == "2000-01-01" {
 			b.fail(f, "P5: bob is given a handoff while away")
 		}
 	}
