@@ -13,7 +13,7 @@ import (
 	"github.com/leadbaton/baton/services/internal/handoff"
 )
 
-// initial is a document that is put in force when this router first leads.
+// initial is what is put in force when this router first leads: a document, or the fold version that it knows.
 type initial struct {
 	kind   string
 	decide func(s *handoff.State, now time.Time) ([]*handoffv1.Fact, error)
@@ -51,7 +51,7 @@ func (t *term) putInitial(b *batch) error {
 	for _, d := range t.r.initial {
 		facts, err := d.decide(t.r.ledger.state, time.Now())
 		if err != nil {
-			t.r.log.Error("the initial document is not put in force; what was in force stays", "document", d.kind, "error", err)
+			t.r.log.Error("what this router begins with is not put in force; what was in force stays", "kind", d.kind, "error", err)
 			continue
 		}
 		if err := b.add(facts); err != nil {

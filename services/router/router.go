@@ -26,6 +26,7 @@ import (
 	rosterv1 "github.com/leadbaton/baton/api/gen/baton/roster/v1"
 
 	"github.com/leadbaton/baton/api/subject"
+	"github.com/leadbaton/baton/services/internal/handoff"
 	"github.com/leadbaton/baton/services/internal/stream"
 	"github.com/leadbaton/baton/services/internal/telemetry"
 )
@@ -43,6 +44,9 @@ type Options struct {
 	// InitialAgreement and InitialRoster are documents that the leader puts in force when it starts, if they differ from
 	// what is in force; nil = none.
 	InitialAgreement, InitialRoster []byte
+	// FoldVersion is the newest version of the scorers' fold that this program knows: the leader puts it in force in every
+	// shard, once. 0 = leave what is in force.
+	FoldVersion uint32
 	// Dial connects to another router; nil = plain text over TCP.
 	Dial   func(address string) (*grpc.ClientConn, error)
 	Logger *slog.Logger
@@ -72,7 +76,7 @@ type Router struct {
 	election election
 	store    store
 	term     atomic.Pointer[term] // while this router leads
-	initial  []initial            // documents to put in force that are not yet
+	initial  []initial            // what to put in force that is not yet
 	allowed  *stream.Permissions
 
 	mu      sync.Mutex
@@ -106,6 +110,9 @@ func New(o Options) (*Router, error) {
 		return nil, err
 	}
 	r.allowed = o.Stream.Permissions(needs()...)
+	r.initial = append(r.initial, initial{"fold version", func(s *handoff.State, now time.Time) ([]*handoffv1.Fact, error) {
+		return s.DecideFoldVersion(o.FoldVersion, now), nil
+	}})
 	r.ledger = newLedger(o.Stream, r.log)
 	r.store = func(ctx context.Context, expected uint64, entries []stream.Entry) (uint64, error) {
 		return o.Stream.Append(ctx, subject.HandoffsStream, expected, entries)

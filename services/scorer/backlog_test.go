@@ -94,10 +94,14 @@ func backlog(b *testing.B, conn *stream.Conn, n int, open func() (fold.Store, fu
 	b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "events/s")
 }
 
-func publishMany(b *testing.B, conn *stream.Conn, n int) {
+func publishMany(b testing.TB, conn *stream.Conn, n int) {
+	publishNext(b, conn, benchmark.NewEvents(100_000, time.Now().Add(-90*24*time.Hour)), n)
+}
+
+// publishNext publishes the next n events of a backlog.
+func publishNext(b testing.TB, conn *stream.Conn, events *benchmark.Events, n int) {
 	p, err := client.NewPublisher(conn.NATS(), client.PublisherOptions{})
 	must(b, err)
-	events := benchmark.NewEvents(100_000, time.Now().Add(-90*24*time.Hour))
 	var pending []*client.Pending
 	for i := range n {
 		pending = append(pending, p.PublishAsync(b.Context(), events.Next()))

@@ -21,5 +21,6 @@ func needs() []stream.Need {
 			stream.Stores(subject.Rejected(s, "probe"), subject.AllRejected),
 		)
 	}
+	out = append(out, stream.KeepsSnapshots()...)
 	return append(out, stream.LooksUp(subject.LeadsStream), stream.LooksUp(subject.RejectedStream))
 }

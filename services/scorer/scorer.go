@@ -170,7 +170,7 @@ func (s *Scorer) open(shard string) fold.Shard {
 	machine := lead.New(shard)
 	return fold.Shard{
 		ID: shard, Log: s.log(shard), Store: s.o.Store, Outlet: s.o.Stream.Outlet(sameFact), Machine: machine,
-		Logger: s.o.Logger, Expand: s.expand, Metrics: s.metrics.fold, Observer: &observer{metrics: s.metrics, machine: machine},
+		Snapshots: s.o.Stream.Snapshots(), Logger: s.o.Logger, Expand: s.expand, Metrics: s.metrics.fold, Observer: &observer{metrics: s.metrics, machine: machine},
 	}
 }
 

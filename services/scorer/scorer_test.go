@@ -46,6 +46,8 @@ type bench struct {
 	leads  leadv1.LeadServiceClient
 	shards shardv1.ShardServiceClient
 	stop   func()
+	// log is the scorer's; nil = logger().
+	log *slog.Logger
 }
 
 func start(t *testing.T) *bench {
@@ -69,7 +71,11 @@ func start(t *testing.T) *bench {
 
 // run starts a scorer with its gRPC server.
 func (b *bench) run() {
-	s, err := scorer.New(scorer.Options{Stream: b.conn, Store: b.store, Logger: logger()})
+	log := b.log
+	if log == nil {
+		log = logger()
+	}
+	s, err := scorer.New(scorer.Options{Stream: b.conn, Store: b.store, Logger: log})
 	must(b.t, err)
 	ctx, cancel := context.WithCancel(b.ctx)
 	done := make(chan error, 1)

@@ -91,7 +91,7 @@ func (s *shardService) Verify(ctx context.Context, r *shardv1.VerifyRequest) (*s
 	}
 	out := &shardv1.VerifyResponse{}
 	for _, id := range shards {
-		v := &verification{Stream: s.o.Stream, Store: s.o.Store, out: out}
+		v := &verification{Stream: s.o.Stream, Store: s.o.Store, fromSnapshot: r.GetFromSnapshot(), out: out}
 		if err := v.shard(ctx, id); err != nil {
 			return nil, unavailable(err)
 		}
@@ -158,6 +158,10 @@ func (s *Scorer) adopt(ctx context.Context, id string, was fold.Position, mode s
 	if err != nil {
 		return err
 	}
+	// What the shard was before must not come back.
+	if err := s.forgetSnapshots(ctx, id); err != nil {
+		return fmt.Errorf("snapshots: %w", err)
+	}
 	if mode == shardv1.AdoptRequest_MODE_REPLAY {
 		var another *fold.StopError
 		err := fold.CheckPosition(ctx, log, was)
@@ -182,4 +186,13 @@ func (s *Scorer) adopt(ctx context.Context, id string, was fold.Position, mode s
 		return fmt.Errorf("stream: %w", err)
 	}
 	return s.o.Store.Reset(ctx, id, at, false)
+}
+
+func (s *Scorer) forgetSnapshots(ctx context.Context, id string) error {
+	snapshots := s.o.Stream.Snapshots()
+	list, err := snapshots.List(ctx, id)
+	for _, i := range list {
+		err = errors.Join(err, snapshots.Forget(ctx, id, i.Name))
+	}
+	return err
 }

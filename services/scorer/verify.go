@@ -17,12 +17,12 @@ import (
 // maxDifferences bounds what one verification says; the count goes on.
 const maxDifferences = 20
 
-// Verify folds every shard from its stream and compares the result with the ledger, and with the store unless it is nil
-// (then up to the stream's end: for data that no service runs on).
-func Verify(ctx context.Context, c *stream.Conn, store fold.Store) (*shardv1.VerifyResponse, error) {
+// Verify folds every shard from its stream's start, or from its newest snapshot, and compares the result with the ledger, and
+// with the store unless it is nil (then up to the stream's end: for data that no service runs on).
+func Verify(ctx context.Context, c *stream.Conn, store fold.Store, fromSnapshot bool) (*shardv1.VerifyResponse, error) {
 	out := &shardv1.VerifyResponse{}
 	for _, id := range subject.Shards {
-		v := &verification{Stream: c, Store: store, out: out}
+		v := &verification{Stream: c, Store: store, fromSnapshot: fromSnapshot, out: out}
 		if err := v.shard(ctx, id); err != nil {
 			return nil, err
 		}
@@ -34,9 +34,11 @@ func Verify(ctx context.Context, c *stream.Conn, store fold.Store) (*shardv1.Ver
 type verification struct {
 	Stream *stream.Conn
 	Store  fold.Store
-	out    *shardv1.VerifyResponse
-	id     string
-	found  int
+	// fromSnapshot says to fold from the newest snapshot; a shard without one is folded from its start.
+	fromSnapshot bool
+	out          *shardv1.VerifyResponse
+	id           string
+	found        int
 }
 
 func (v *verification) differs(format string, args ...any) {
@@ -68,7 +70,15 @@ func (v *verification) shard(ctx context.Context, id string) error {
 		}
 		dump.Position.Sequence = info.Last
 	}
-	want, err := fold.Rebuild(ctx, log, lead.New(id), dump.Position.Sequence)
+	var from fold.Dump
+	if v.fromSnapshot {
+		s := fold.Shard{ID: id, Log: log, Machine: lead.New(id), Snapshots: v.Stream.Snapshots()}
+		var err error
+		if from, _, err = fold.LoadSnapshot(ctx, s, dump.Position.Sequence); err != nil {
+			return err
+		}
+	}
+	want, err := fold.Rebuild(ctx, log, lead.New(id), from, dump.Position.Sequence)
 	if err != nil {
 		return err
 	}
@@ -76,7 +86,22 @@ func (v *verification) shard(ctx context.Context, id string) error {
 	if v.Store != nil {
 		v.states(want.Fields, dump.Fields)
 	}
-	return v.facts(ctx, want.Records, dump)
+	if err := v.facts(ctx, append(from.Outbox, want.Records...), from.Position.Sequence, dump); err != nil {
+		return err
+	}
+	return v.erased(ctx, log, from)
+}
+
+// erased says why what was found may be no fault.
+func (v *verification) erased(ctx context.Context, log *stream.Log, from fold.Dump) error {
+	if v.found == 0 || from.Position.Sequence > 0 {
+		return nil
+	}
+	info, err := log.Info(ctx)
+	if err == nil && info.Erased > 0 {
+		v.differs("%d messages of its stream were erased, and what they gave cannot be folded again: compare with --from-snapshot", info.Erased)
+	}
+	return err
 }
 
 // states compares byte for byte. Keys are lead keys, so differences are told by number and not by name.
@@ -101,8 +126,9 @@ func (v *verification) states(want, got map[string][]byte) {
 	}
 }
 
-// facts compares the ledger with what the log causes up to the position: each once, none left out but what is in the outbox.
-func (v *verification) facts(ctx context.Context, records []fold.Record, dump fold.Dump) error {
+// facts compares the ledger with what the log causes after a sequence and up to the position: each once, none left out but
+// what is in the outbox.
+func (v *verification) facts(ctx context.Context, records []fold.Record, after uint64, dump fold.Dump) error {
 	waiting := map[string]bool{}
 	for i := range dump.Outbox {
 		waiting[dump.Outbox[i].ID()] = true
@@ -137,7 +163,7 @@ func (v *verification) facts(ctx context.Context, records []fold.Record, dump fo
 				v.differs("message %d of %s is there twice", m.Sequence, part.stream)
 			case ok && !sameFact(m.Data, r.Data):
 				v.differs("message %d of %s is not what the log says", m.Sequence, part.stream)
-			case !ok && causedUpTo(m, dump.Position.Sequence):
+			case !ok && !causedUpTo(m, after) && causedUpTo(m, dump.Position.Sequence):
 				v.differs("message %d of %s is not from the log", m.Sequence, part.stream)
 			}
 			seen[m.Subject] = true

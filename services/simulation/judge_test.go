@@ -48,7 +48,7 @@ func (w *world) read(stream string) []fold.Message {
 func (w *world) verify() error {
 	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
 	defer cancel()
-	v, err := scorer.Verify(ctx, w.conn, w.store)
+	v, err := scorer.Verify(ctx, w.conn, w.store, false)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/leadbaton/baton/api/client"
 	channelv1 "github.com/leadbaton/baton/api/gen/baton/channel/v1"
+	"github.com/leadbaton/baton/services/internal/lead"
 	"github.com/leadbaton/baton/services/internal/stream"
 	"github.com/leadbaton/baton/services/router"
 )
@@ -48,7 +49,7 @@ func (c *routerCommand) Run(s *system) error {
 		}
 		return router.New(router.Options{
 			Stream: conn, Notifier: channelv1.NewNotificationChannelServiceClient(notifier), Advertise: advertise, Logger: p.log,
-			Signals: p.Signals,
+			Signals: p.Signals, FoldVersion: lead.Newest,
 		})
 	})
 }

@@ -15,6 +15,7 @@ import (
 	channelv1 "github.com/leadbaton/baton/api/gen/baton/channel/v1"
 	"github.com/leadbaton/baton/services/internal/embedded"
 	"github.com/leadbaton/baton/services/internal/fold"
+	"github.com/leadbaton/baton/services/internal/lead"
 	"github.com/leadbaton/baton/services/internal/stream"
 	"github.com/leadbaton/baton/services/internal/telemetry/export"
 	"github.com/leadbaton/baton/services/notifier"
@@ -181,7 +182,7 @@ func (u *running) services(conn *stream.Conn, store fold.Store) error {
 		return err
 	}
 	rt, err := router.New(router.Options{
-		Stream: conn, Notifier: channelv1.NewNotificationChannelServiceClient(u.inner), Advertise: u.grpc,
+		Stream: conn, Notifier: channelv1.NewNotificationChannelServiceClient(u.inner), Advertise: u.grpc, FoldVersion: lead.Newest,
 		InitialAgreement: u.docs.given.agreement, InitialRoster: u.docs.given.roster, Logger: u.log.With("service", "router"),
 		Signals: u.signals.Signals,
 	})

@@ -10,8 +10,9 @@ import (
 )
 
 type verifyCommand struct {
-	Data   string        `placeholder:"DIR" help:"Verify the data of a 'baton up' that is not running, instead of asking a running one."`
-	Shards []shardDigits `name:"shard" placeholder:"N" help:"Only this shard, one hex digit; may be given more than once."`
+	Data         string        `placeholder:"DIR" help:"Verify the data of a 'baton up' that is not running, instead of asking a running one."`
+	Shards       []shardDigits `name:"shard" placeholder:"N" help:"Only this shard, one hex digit; may be given more than once."`
+	FromSnapshot bool          `help:"Fold on from each shard's newest snapshot instead of from the start: faster, and the only way once messages were erased."`
 	outputFlag
 	clientFlags
 }
@@ -20,7 +21,7 @@ type verifyCommand struct {
 func (c *verifyCommand) Run(s *system) error {
 	var r *shardv1.VerifyResponse
 	var err error
-	q := &shardv1.VerifyRequest{}
+	q := &shardv1.VerifyRequest{FromSnapshot: c.FromSnapshot}
 	for _, n := range c.Shards {
 		q.Shards = append(q.Shards, string(n))
 	}
@@ -28,7 +29,7 @@ func (c *verifyCommand) Run(s *system) error {
 		if len(c.Shards) > 0 {
 			return usagef("--data verifies all shards: leave --shard out")
 		}
-		r, err = verifyOffline(s, c.Data)
+		r, err = verifyOffline(s, c.Data, c.FromSnapshot)
 	} else {
 		err = c.callFor(s, longTimeout, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
 			r, err = shardv1.NewShardServiceClient(conn).Verify(ctx, q)

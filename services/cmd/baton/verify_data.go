@@ -13,7 +13,7 @@ import (
 
 // verifyOffline verifies the data of a `baton up` that is not running. Its states were in memory; what is left to compare
 // is the log with the ledger.
-func verifyOffline(s *system, dir string) (*shardv1.VerifyResponse, error) {
+func verifyOffline(s *system, dir string, fromSnapshot bool) (*shardv1.VerifyResponse, error) {
 	if info, err := os.Stat(filepath.Join(dir, "nats")); err != nil || !info.IsDir() {
 		return nil, fmt.Errorf("--data %s: there is no data of a baton up here", dir)
 	}
@@ -32,5 +32,5 @@ func verifyOffline(s *system, dir string) (*shardv1.VerifyResponse, error) {
 		return nil, err
 	}
 	defer conn.Close()
-	return scorer.Verify(s.ctx, conn, nil)
+	return scorer.Verify(s.ctx, conn, nil, fromSnapshot)
 }

@@ -95,7 +95,8 @@ func (l *lastError) text() string {
 	return "no reason given"
 }
 
-// Redis is an embedded Redis-compatible store. Its content goes with the process: after a start the log is folded again.
+// Redis is an embedded Redis-compatible store. Its content goes with the process: after a start
+// the shards go on from their snapshots.
 type Redis struct {
 	m *miniredis.Miniredis
 	*fold.Redis

@@ -3,11 +3,12 @@ package fold_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -27,6 +28,7 @@ type world struct {
 	shards  []string
 	logs    map[string]*foldtest.Log
 	store   *fold.Memory
+	saved   *foldtest.Snapshots
 	ledger  *foldtest.Ledger
 	faults  bool
 	happens map[string]int
@@ -37,9 +39,15 @@ type world struct {
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), shards: []string{"0", "1", "2", "3"}, logs: map[string]*foldtest.Log{},
-		store: fold.NewMemory(), ledger: foldtest.NewLedger(), happens: map[string]int{}, trace: &bytes.Buffer{},
+		store: fold.NewMemory(), saved: foldtest.NewSnapshots(), ledger: foldtest.NewLedger(), happens: map[string]int{}, trace: &bytes.Buffer{},
 	}
-	w.logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	w.logger = slog.New(&noted{Handler: slog.NewTextHandler(w.trace, nil), w: w})
+	w.saved.Fault = func() error {
+		if w.roll(30, "a snapshot failed while it was written or read") {
+			return errors.New("no connection")
+		}
+		return nil
+	}
 	for i, s := range w.shards {
 		w.logs[s] = foldtest.NewLog(int64(i + 1))
 		w.logs[s].Break = func(uint64) error {
@@ -59,6 +67,19 @@ func newWorld(t *testing.T, seed uint64) *world {
 		return ""
 	}
 	return w
+}
+
+// noted counts what the engine says.
+type noted struct {
+	slog.Handler
+	w *world
+}
+
+func (n *noted) Handle(_ context.Context, r slog.Record) error {
+	n.w.note(r.Message)
+	n.w.mu.Lock()
+	defer n.w.mu.Unlock()
+	return n.Handler.Handle(context.Background(), r)
 }
 
 // roll is true once in n, while there are faults.
@@ -131,6 +152,32 @@ func (f *faulty) Commit(ctx context.Context, c *fold.Commit) error {
 	return err
 }
 
+// Scan takes its time, as over a network: what it has not come to yet may change meanwhile.
+func (f *faulty) Scan(ctx context.Context, shard string, fn func(string, []byte) bool) error {
+	var names []string
+	if err := f.Store.Scan(ctx, shard, func(name string, _ []byte) bool {
+		names = append(names, name)
+		return true
+	}); err != nil {
+		return err
+	}
+	for _, name := range names {
+		f.gate.pass()
+		time.Sleep(time.Duration(f.w.intN(200)) * time.Millisecond)
+		if f.w.roll(200, "a scan failed") {
+			return errors.New("no connection")
+		}
+		v, err := f.Store.Load(ctx, shard, []string{name})
+		if err != nil {
+			return err
+		}
+		if v[0] != nil && !fn(name, v[0]) {
+			return nil
+		}
+	}
+	return ctx.Err()
+}
+
 func (f *faulty) Renew(ctx context.Context, l fold.Lease, ttl time.Duration) (fold.Position, error) {
 	f.gate.pass()
 	return f.Store.Renew(ctx, l, ttl)
@@ -154,20 +201,24 @@ type member struct {
 	done   chan struct{}
 }
 
-func (w *world) join(name string) *member { return w.joinAble(name, nil) }
+func (w *world) join(name string) *member { return w.joinAs(name, 1, nil) }
 
-func (w *world) joinAble(name string, able func() bool) *member {
+func (w *world) joinAble(name string, able func() bool) *member { return w.joinAs(name, 1, able) }
+
+// joinAs starts a member that folds up to a version.
+func (w *world) joinAs(name string, newest int, able func() bool) *member {
 	m := &member{gate: newGate(), done: make(chan struct{})}
 	store := &faulty{Store: w.store, w: w, gate: m.gate}
 	m.group = &fold.Group{
 		Member: name, Shards: w.shards, Store: store, Able: able, Logger: w.logger,
 		Open: func(id string) fold.Shard {
 			return fold.Shard{
-				ID: id, Log: w.logs[id], Store: store, Outlet: prefixed{w.ledger, id}, Machine: foldtest.Machine{V: "1"}, Logger: w.logger,
-				Expand: expand,
+				ID: id, Log: w.logs[id], Store: store, Outlet: prefixed{w.ledger, id}, Machine: foldtest.Machine{Newest: newest}, Logger: w.logger,
+				Expand: expand, Snapshots: w.saved,
 			}
 		},
 	}
+	m.group.SnapshotOften(20, 5*time.Second)
 	ctx, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
 	go func() {
@@ -208,18 +259,26 @@ type model struct {
 	counts map[string]int
 	facts  map[string]string
 	told   []string
+	// upgraded says of each counter whether it was touched since version 2 was put in force.
+	upgraded map[string]bool
 }
 
 func modelOf(msgs []string) model {
-	m := model{counts: map[string]int{}, facts: map[string]string{}}
+	m := model{counts: map[string]int{}, facts: map[string]string{}, upgraded: map[string]bool{}}
+	facts := 3
 	for i, text := range msgs {
 		ordinal := 0
 		m.counts[""]++
+		if text == "!2" {
+			facts, text = 2, ""
+		}
+		m.upgraded[""] = facts == 2
 		for k := range strings.FieldsSeq(text) {
 			m.counts[k]++
+			m.upgraded[k] = facts == 2
 			n := m.counts[k]
 			says := fmt.Sprintf("%s reached %d", k, n)
-			if n%3 == 0 {
+			if n%facts == 0 {
 				m.facts[fmt.Sprintf("f.%s.%d.%d", k, i+1, ordinal)] = says
 				ordinal++
 			}
@@ -252,6 +311,13 @@ func (w *world) check(published map[string][]string) {
 		}
 		for k, n := range want.counts {
 			b := d.Fields[k]
+			if want.upgraded[k] {
+				wanted := binary.AppendUvarint(binary.AppendUvarint([]byte{2}, uint64(n)), uint64(n/10))
+				if part := d.Fields[k+"/tens"]; !bytes.Equal(b, wanted) || part != nil {
+					w.t.Fatalf("shard %s: %q is %v and %v, want %v", id, k, b, part, wanted)
+				}
+				continue
+			}
 			if len(b) != 8 || int(b[7])+int(b[6])<<8 != n {
 				w.t.Fatalf("shard %s: %q counted %v, want %d", id, k, b, n)
 			}
@@ -259,6 +325,7 @@ func (w *world) check(published map[string][]string) {
 				w.t.Fatalf("shard %s: %q has tens %v, want %d", id, k, part, n/10)
 			}
 		}
+		w.rebuilt(id, d)
 		for s, text := range want.facts {
 			facts[id+s] = text
 		}
@@ -277,6 +344,32 @@ func (w *world) check(published map[string][]string) {
 	}
 	if got := w.ledger.Facts(); len(got) != len(facts) {
 		w.t.Fatalf("%d facts, want %d", len(got), len(facts))
+	}
+}
+
+// rebuilt compares a shard with its log folded from the start, and from its newest snapshot.
+func (w *world) rebuilt(id string, d fold.Dump) {
+	w.t.Helper()
+	ctx, m := context.Background(), foldtest.Machine{Newest: 2}
+	got, err := fold.Rebuild(ctx, w.logs[id], m, fold.Dump{}, d.Position.Sequence)
+	if err != nil || !reflect.DeepEqual(got.Fields, d.Fields) {
+		w.t.Fatalf("shard %s: folding from the start gives %v, %v; want %v", id, got, err, d.Fields)
+	}
+	from, ok, err := fold.LoadSnapshot(ctx, fold.Shard{ID: id, Log: w.logs[id], Machine: m, Snapshots: w.saved}, d.Position.Sequence)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if !ok {
+		return
+	}
+	w.note("a shard was compared with its snapshot")
+	then, err := fold.Rebuild(ctx, w.logs[id], m, fold.Dump{}, from.Position.Sequence)
+	if err != nil || !reflect.DeepEqual(then.Fields, from.Fields) {
+		w.t.Fatalf("shard %s: the snapshot at %d holds %v; folding from the start gives %v, %v", id, from.Position.Sequence, from.Fields, then, err)
+	}
+	got, err = fold.Rebuild(ctx, w.logs[id], m, from, d.Position.Sequence)
+	if err != nil || !reflect.DeepEqual(got.Fields, d.Fields) {
+		w.t.Fatalf("shard %s: folding from the snapshot at %d gives %v, %v; want %v", id, from.Position.Sequence, got, err, d.Fields)
 	}
 }
 
@@ -343,6 +436,18 @@ func TestFaults(t *testing.T) {
 						w.store.Flush()
 						w.note("the store was flushed")
 					}
+				case 5:
+					if w.saved.Damage(w.shards[w.intN(len(w.shards))], w.intN(1<<20)) {
+						w.note("a snapshot was damaged")
+					}
+				case 6: // all die and their store with them, as an embedded one does
+					w.store.Flush()
+					for i := range members {
+						members[i].cancel()
+						<-members[i].done
+						members[i] = w.join(fmt.Sprintf("m%d", w.intN(1<<30)))
+					}
+					w.note("everything was started anew")
 				}
 				time.Sleep(time.Duration(w.intN(1500)) * time.Millisecond)
 			}
@@ -368,7 +473,10 @@ func TestFaults(t *testing.T) {
 	for _, must := range []string{
 		"a commit failed", "a commit was applied and its answer lost", "a publish failed", "a publish was stored and its answer lost",
 		"the log was interrupted", "a member was replaced", "a member was paused", "the store went back in time", "the store was flushed",
-		"the fence refused a token", "the fence refused a position",
+		"the fence refused a token", "the fence refused a position", "a snapshot failed while it was written or read", "a snapshot was damaged", "a scan failed",
+		"everything was started anew", "a shard was compared with its snapshot",
+		"the store had lost a shard; it goes on from a snapshot", "a snapshot cannot be used; the one before it is tried",
+		"a snapshot could not be taken; the next one is tried later", "reading a snapshot failed; it is tried again",
 	} {
 		if happened[must] == 0 {
 			t.Errorf("%s: never happened, so this test proves less than it says", must)
@@ -464,24 +572,3 @@ func fill(l *foldtest.Log, n int) {
 
 // shift makes the log's times others than those that were read.
 func shift(l *foldtest.Log) { l.Shift(5) }
-
-func TestAnotherVersionIsNotTouched(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, 1)
-		w.shards = []string{"0"}
-		fill(w.logs["0"], 5)
-		m := w.join("a")
-		time.Sleep(time.Second)
-		m.cancel()
-		<-m.done
-		g := &fold.Group{Member: "b", Shards: w.shards, Store: w.store, Logger: w.logger, Open: func(id string) fold.Shard {
-			return fold.Shard{ID: id, Log: w.logs[id], Store: w.store, Outlet: w.ledger, Machine: foldtest.Machine{V: "2"}, Logger: w.logger, Expand: expand}
-		}}
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		_ = g.Run(ctx)
-		if s := g.Status()["0"].Stopped; !strings.Contains(s, "fold version 1") {
-			t.Errorf("Stopped = %q", s)
-		}
-	})
-}

@@ -46,13 +46,18 @@ type State interface {
 // The state of key "" belongs to the whole log (versions in force, origins) and is always at hand.
 // One Machine serves one log and is used by one goroutine at a time, but for Decode.
 type Machine interface {
-	// Version names the code, constants and encoding; it is part of the key of what is stored.
-	Version() string
+	// Versions names the fold versions that this program folds, oldest first: each is some code, constants and encoding. A
+	// log folds as the first until a marker in it puts a newer one in force.
+	Versions() []string
+	// InForce returns the version in force by the state of key "", as it is now.
+	InForce(log State) string
 	// Load decodes the main record of key (nil = there is none yet), and names the parts that it needs.
 	Load(key string, main []byte) (s State, parts []string, err error)
-	// Decode reads m ahead of its turn and names the keys of the states that folding it may touch.
+	// Decode reads m ahead of its turn and names the keys of the states that folding it may touch, whatever version is in
+	// force by then.
 	Decode(m Message) Input
-	// Fold applies one decoded message.
+	// Fold applies one decoded message. A *VersionError says that it puts a version in force that this program does not
+	// fold; then nothing was changed.
 	Fold(tx *Tx, in Input) error
 }
 

@@ -29,13 +29,18 @@ type Group struct {
 	// Metrics measure what the group does; nil = nobody looks. Its owners' are those of their Shard.
 	Metrics *Metrics
 
-	unable time.Time // since when it is not able; zero = it is. Of Run's goroutine
+	// Of Run's goroutine.
+	unable time.Time // since when it is not able; zero = it is
+	name   string    // that the group knows it by
+	alone  bool      // no other member lives
+	pace   *pace
 
 	mu      sync.Mutex
 	held    map[string]*holding
 	stopped map[string]stop
-	beat    time.Time // of the last time that the store took note of this member
-	share   int       // how many shards are this member's; -1 = not known yet
+	share   int                      // how many shards are this member's; -1 = not known yet
+	newer   map[string]*VersionError // of shards that only a newer program may fold
+	beat    time.Time                // of the last time that the store took note of this member
 	wake    chan struct{}
 }
 
@@ -45,8 +50,14 @@ const DefaultLeaseTTL = 4 * time.Second
 // stoppedRetry is how often a stopped shard is looked at again.
 const stoppedRetry = 2 * time.Second
 
+// newerRetry is how often a shard is looked at again that only a newer program may fold.
+const newerRetry = 15 * time.Second
+
 // failedRetry is how long a shard rests whose owner could not start.
 const failedRetry = 250 * time.Millisecond
+
+// partingTime is how long the last member may take for snapshots when it leaves.
+const partingTime = 10 * time.Second
 
 type holding struct {
 	lease  Lease
@@ -87,13 +98,18 @@ func (g *Group) Status() map[string]ShardStatus {
 	return out
 }
 
-// Healthy returns nil while the store takes note of this member. A shard that stands still is no reason against it: the
-// others are served, and the operator is answered.
+// Healthy returns nil while the store takes note of this member, and it folds whatever is in force. A shard that stands
+// still for another reason is none against it: the others are served, and the operator is answered.
 func (g *Group) Healthy() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if time.Since(g.beat) > g.LeaseTTL {
 		return errors.New("the store cannot be reached")
+	}
+	for _, id := range g.Shards {
+		if err := g.newer[id]; err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -122,7 +138,11 @@ func (g *Group) Run(ctx context.Context) error {
 		g.LeaseTTL = DefaultLeaseTTL
 	}
 	g.share = -1
-	g.held, g.stopped, g.wake = map[string]*holding{}, map[string]stop{}, make(chan struct{}, 1)
+	g.held, g.stopped, g.newer, g.wake = map[string]*holding{}, map[string]stop{}, map[string]*VersionError{}, make(chan struct{}, 1)
+	g.name = g.Member
+	if g.pace == nil {
+		g.pace = newPace()
+	}
 	g.mu.Unlock()
 	defer g.leave(ctx)
 	defer g.Metrics.observe(g)()
@@ -145,11 +165,12 @@ func (g *Group) turn(ctx context.Context) {
 	defer cancel()
 	if g.rests() {
 		g.giveBack(ctx, g.holdings())
-		if err := g.Store.Leave(ctx, g.Member); err != nil && ctx.Err() == nil {
+		if err := g.Store.Leave(ctx, g.name); err != nil && ctx.Err() == nil {
 			g.Logger.Warn("the group cannot be reached", "error", err)
 		}
 		return
 	}
+	g.rename(ctx)
 	for _, h := range g.holdings() {
 		committed := h.owner.position.Load()
 		stored, err := g.Store.Renew(ctx, h.lease, g.LeaseTTL)
@@ -168,7 +189,7 @@ func (g *Group) turn(ctx context.Context) {
 			g.Logger.Warn("a shard's lease could not be renewed", "shard", h.lease.Shard, "error", err)
 		}
 	}
-	members, err := g.Store.Beat(ctx, g.Member, g.LeaseTTL)
+	members, err := g.Store.Beat(ctx, g.name, g.LeaseTTL)
 	if err != nil {
 		if ctx.Err() == nil {
 			g.Logger.Warn("the group cannot be reached", "error", err)
@@ -178,14 +199,17 @@ func (g *Group) turn(ctx context.Context) {
 	g.mu.Lock()
 	g.beat = time.Now()
 	g.mu.Unlock()
-	me := slices.Index(members, g.Member)
-	if me < 0 {
+	g.alone = len(members) == 1
+	if !slices.Contains(members, g.name) {
 		return
 	}
-	n := len(g.Shards)
-	share := n / len(members)
-	if me < n%len(members) {
-		share++
+	me, n, share := 0, len(g.Shards), 0
+	if members = sharing(members); slices.Contains(members, g.name) {
+		me = slices.Index(members, g.name)
+		share = n / len(members)
+		if me < n%len(members) {
+			share++
+		}
 	}
 	g.mu.Lock()
 	g.share = share
@@ -242,6 +266,7 @@ func (g *Group) start(l Lease) *holding {
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &holding{lease: l, owner: &owner{Shard: g.Open(l.Shard), lease: l}, cancel: cancel, done: make(chan struct{})}
 	h.owner.outbox.init()
+	h.owner.snapshots.pace = g.pace
 	g.mu.Lock()
 	g.held[l.Shard] = h
 	g.mu.Unlock()
@@ -263,10 +288,13 @@ func (g *Group) ended(h *holding, err error) {
 		delete(g.held, id)
 	}
 	var stopErr *StopError
+	var newer *VersionError
 	fenced := errors.Is(err, ErrFenced) || errors.Is(err, ErrPosition)
 	switch {
 	case errors.As(err, &stopErr):
 		g.stopped[id] = stop{stopErr.Reason, time.Now().Add(stoppedRetry), true}
+	case errors.As(err, &newer):
+		g.stopped[id], g.newer[id] = stop{newer.Error(), time.Now().Add(newerRetry), true}, newer
 	case fenced, errors.Is(err, context.Canceled):
 		delete(g.stopped, id)
 	default:
@@ -277,6 +305,9 @@ func (g *Group) ended(h *holding, err error) {
 	switch {
 	case stopErr != nil:
 		g.Logger.Error("a shard stands still", "shard", id, "reason", stopErr.Reason)
+	case newer != nil:
+		g.Logger.Error("a shard is left to newer programs", "shard", id, "member", g.Member, "reason", newer)
+		signal(g.wake)
 	case errors.Is(err, context.Canceled):
 	case fenced:
 		g.Logger.Warn("a shard is taken up anew", "shard", id, "member", g.Member, "reason", err)
@@ -318,10 +349,23 @@ func (g *Group) rests() bool {
 }
 
 func (g *Group) leave(ctx context.Context) {
+	held := g.holdings()
+	if g.alone { // nobody waits for the shards, and the store may go with this process
+		deadline := time.Now().Add(partingTime)
+		for _, h := range held {
+			h.owner.parting.Store(&deadline)
+		}
+	}
+	for _, h := range held {
+		h.cancel()
+	}
+	for _, h := range held {
+		g.drop(h)
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	g.giveBack(ctx, g.holdings())
-	if err := g.Store.Leave(ctx, g.Member); err != nil {
+	g.giveBack(ctx, held)
+	if err := g.Store.Leave(ctx, g.name); err != nil {
 		g.Logger.Warn("the group could not be told that this member leaves", "error", err)
 	}
 }

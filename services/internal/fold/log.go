@@ -29,6 +29,10 @@ type LogInfo struct {
 	Last uint64
 	// Bytes is its size.
 	Bytes uint64
+	// Incarnation is that of the messages to come: when its stream was created, or adopted last.
+	Incarnation int64
+	// Erased is how many messages are no longer there.
+	Erased uint64
 }
 
 // Outlet is where records leave to. Both calls return nil only when every record is known to be stored; after any other
@@ -49,37 +53,42 @@ func (e *StopError) Error() string { return e.Reason }
 // CheckPosition says whether a log is still the one that a position was reached in. A *StopError says that it is not:
 // reading on would silently skip or repeat messages.
 func CheckPosition(ctx context.Context, log Log, p Position) error {
+	differs, err := compare(ctx, log, p)
+	if err == nil && differs != "" {
+		err = &StopError{Reason: differs + "; decide with `baton shard adopt SHARD --keep` (keep the scores, read on with what is new) " +
+			"or `--replay` (fold the stream from its start)"}
+	}
+	return err
+}
+
+// compare says in what a log differs from the one that a position was reached in; "" if it is the same.
+func compare(ctx context.Context, log Log, p Position) (string, error) {
 	if p == (Position{}) {
-		return nil
+		return "", nil
 	}
 	info, err := log.Info(ctx)
-	if err != nil {
-		return err
-	}
-	stop := func(format string, args ...any) error {
-		return &StopError{Reason: fmt.Sprintf(format, args...) +
-			"; decide with `baton shard adopt SHARD --keep` (keep the scores, read on with what is new) or `--replay` (fold the stream from its start)"}
-	}
 	switch {
+	case err != nil:
+		return "", err
 	case info.Created != p.Created:
-		return stop("the shard's stream was created at %s, but was read up to message %d when it was the one created at %s: it was restored or created anew",
-			stamp(info.Created), p.Sequence, stamp(p.Created))
+		return fmt.Sprintf("the shard's stream was created at %s, but was read up to message %d when it was the one created at %s: it was restored or created anew",
+			stamp(info.Created), p.Sequence, stamp(p.Created)), nil
 	case info.Last < p.Sequence:
-		return stop("the shard's stream ends at message %d, but was read up to message %d: it was restored from an older copy", info.Last, p.Sequence)
+		return fmt.Sprintf("the shard's stream ends at message %d, but was read up to message %d: it was restored from an older copy", info.Last, p.Sequence), nil
 	case p.Sequence == 0:
-		return nil
+		return "", nil
 	}
 	t, err := log.TimeAt(ctx, p.Sequence)
 	switch {
 	case errors.Is(err, ErrErased):
-		return nil
+		return "", nil
 	case err != nil:
-		return err
+		return "", err
 	case t != p.Time:
-		return stop("message %d of the shard's stream was stored at %s, but the message read there was stored at %s: the stream is another one",
-			p.Sequence, stamp(t), stamp(p.Time))
+		return fmt.Sprintf("message %d of the shard's stream was stored at %s, but the message read there was stored at %s: the stream is another one",
+			p.Sequence, stamp(t), stamp(p.Time)), nil
 	}
-	return nil
+	return "", nil
 }
 
 func stamp(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }

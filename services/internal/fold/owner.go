@@ -3,8 +3,10 @@ package fold
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +29,8 @@ type Shard struct {
 	Store   Store
 	Outlet  Outlet
 	Machine Machine
+	// Snapshots are what a store that has lost the shard starts from; nil = none are kept.
+	Snapshots Snapshots
 	// Expand sends what a record guarded Expand stands for, in order, as Ordered records of one prefix.
 	Expand func(ctx context.Context, r Record, send func([]Record) error) error
 	Logger *slog.Logger
@@ -48,23 +52,24 @@ type owner struct {
 	dirty     []*entry
 	records   []Record
 	arena     []byte
+	newer     *VersionError // met in the log: only what comes before it is committed
+	snapshots snapshotting
 
 	outbox   queue
 	progress progress
 	position atomic.Uint64 // committed sequence, for those who look
 	begun    atomic.Bool   // the shard is fit to be folded
+	// parting is until when a snapshot may be taken once folding has ended in order; nil = none is wanted.
+	parting atomic.Pointer[time.Time]
+	beside  sync.WaitGroup // of the snapshot under way
 }
 
 // run folds until ctx ends, the fence refuses, or the shard must stop. It returns ErrFenced, ErrPosition, a *StopError,
-// or the context's error.
+// a *VersionError, or the context's error.
 func (o *owner) run(ctx context.Context) error {
-	head, err := o.Store.Head(ctx, o.ID)
+	head, err := o.head(ctx)
 	if err != nil {
 		return err
-	}
-	if head.Version != "" && head.Version != o.Machine.Version() {
-		return &StopError{Reason: fmt.Sprintf("the shard's states were written by fold version %s, and this program folds as %s: "+
-			"run the program that wrote them, or fold anew with `baton shard adopt SHARD --replay`", head.Version, o.Machine.Version())}
 	}
 	o.committed, o.folded = head.Position, head.Position
 	o.position.Store(head.Position.Sequence)
@@ -90,6 +95,33 @@ func (o *owner) run(ctx context.Context) error {
 	o.inbox.init()
 
 	o.begun.Store(true)
+	err = o.work(ctx)
+	o.part(ctx, err)
+	return err
+}
+
+// head returns where the shard stands. A shard without a position is restored from its newest snapshot.
+func (o *owner) head(ctx context.Context) (Head, error) {
+	head, err := o.Store.Head(ctx, o.ID)
+	if err != nil {
+		return Head{}, err
+	}
+	if head.Position == (Position{}) {
+		if head, err = o.restore(ctx); err != nil {
+			return Head{}, err
+		}
+	}
+	if newer := checkVersion(o.Machine, head.Version); newer != nil {
+		newer.After = head.Position.Sequence
+		return Head{}, newer
+	}
+	o.lookForSnapshots(ctx, head)
+	return head, nil
+}
+
+// work reads, folds, commits, and lets the outbox leave.
+func (o *owner) work(ctx context.Context) error {
+	defer o.beside.Wait()
 	g, ctx := errgroup.WithContext(ctx)
 	commits, done := make(chan *Commit), make(chan error, 1)
 	g.Go(func() error { return o.read(ctx, o.folded) })
@@ -132,9 +164,11 @@ func (o *owner) fold(ctx context.Context, commits chan<- *Commit, done <-chan er
 	committing := false
 	var pending *Commit
 	uncommitted := 0 // folded since the commit under way was built
+	look := time.NewTicker(snapshotLook)
+	defer look.Stop()
 	for {
 		room := 0
-		if o.outbox.len() < maxOutbox {
+		if o.outbox.len() < maxOutbox && o.newer == nil {
 			room = min(foldChunk, maxUncommitted-uncommitted)
 		}
 		msgs := o.inbox.take(room)
@@ -145,6 +179,7 @@ func (o *owner) fold(ctx context.Context, commits chan<- *Commit, done <-chan er
 			uncommitted += len(msgs)
 		}
 		if !committing {
+			o.snapshots.begin(ctx, o)
 			if c := o.build(); c != nil {
 				select {
 				case commits <- c:
@@ -153,6 +188,8 @@ func (o *owner) fold(ctx context.Context, commits chan<- *Commit, done <-chan er
 				}
 				committing, pending, uncommitted = true, c, 0
 				o.progress.begin()
+			} else if o.newer != nil && o.outbox.len() == 0 {
+				return o.newer // all that comes before it is committed, and has left
 			}
 		}
 		var err error
@@ -173,6 +210,13 @@ func (o *owner) fold(ctx context.Context, commits chan<- *Commit, done <-chan er
 				continue
 			case <-o.outbox.departed:
 				continue
+			case <-o.snapshots.wakes(committing):
+				continue
+			case saved := <-o.snapshots.ended:
+				o.snapshots.over(saved)
+				continue
+			case <-look.C:
+				continue
 			case <-ctx.Done():
 				return ctx.Err()
 			}
@@ -188,6 +232,7 @@ func (o *owner) fold(ctx context.Context, commits chan<- *Commit, done <-chan er
 		}
 		o.progress.end()
 		o.outbox.add(pending.Records, time.Now())
+		o.snapshots.committed(o, pending)
 		pending = nil
 	}
 }
@@ -223,7 +268,10 @@ func (o *owner) foldAll(ctx context.Context, msgs []Message) error {
 		if o.Observer != nil {
 			o.Observer.Folding(inputs[i])
 		}
-		if err := o.Machine.Fold(tx, inputs[i]); err != nil {
+		if err := o.Machine.Fold(tx, inputs[i]); errors.As(err, &o.newer) {
+			o.newer.After = o.folded.Sequence
+			break
+		} else if err != nil {
 			return &StopError{Reason: fmt.Sprintf("message %d cannot be folded: %v", at.Sequence, err)}
 		}
 		o.folded.Sequence, o.folded.Time = at.Sequence, at.Time
@@ -318,12 +366,12 @@ func (o *owner) load(ctx context.Context, fields []string) (values [][]byte, err
 func (o *owner) build() *Commit {
 	left := o.outbox.takeLeft()
 	if o.folded == o.committed || o.folded.Sequence == 0 {
-		if len(left) == 0 {
+		if len(left) == 0 && !o.snapshots.wants() {
 			return nil
 		}
 	}
 	c := &Commit{
-		Lease: o.lease, Version: o.Machine.Version(), From: o.committed, To: o.folded, Nonce: rand.Text(),
+		Lease: o.lease, Version: o.version(), From: o.committed, To: o.folded, Nonce: rand.Text(),
 		Records: o.records, Left: left, messages: len(o.progress.arrived),
 	}
 	type span struct {
@@ -354,8 +402,12 @@ func (o *owner) build() *Commit {
 		o.arena = nil
 	}
 	o.dirty, o.records = o.dirty[:0], nil
+	o.snapshots.built(c)
 	return c
 }
+
+// version is the fold version in force.
+func (o *owner) version() string { return o.Machine.InForce(o.cache.get("").state) }
 
 // commit applies one commit at a time. An unknown outcome is repeated with the same nonce until it is known.
 func (o *owner) commit(ctx context.Context, commits <-chan *Commit, done chan<- error) error {

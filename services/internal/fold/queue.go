@@ -2,6 +2,7 @@ package fold
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -106,6 +107,13 @@ func (q *queue) len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.waiting)
+}
+
+// all returns what waits.
+func (q *queue) all() []Record {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(q.waiting)
 }
 
 func (q *queue) add(rs []Record, at time.Time) {

@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 )
 
-// Rebuilt is a shard folded from its log alone, in memory.
+// Rebuilt is a shard folded in memory.
 type Rebuilt struct {
 	// Fields are the records of all states, as a store would hold them.
 	Fields map[string][]byte
-	// Records are all that ever went into the outbox, in order.
+	// Records are all that went into the outbox, in order.
 	Records []Record
 	// Messages is how many were folded.
 	Messages uint64
@@ -20,18 +21,25 @@ type Rebuilt struct {
 // errFolded ends reading.
 var errFolded = errors.New("fold: all is folded")
 
-// Rebuild folds a log from its start up to a sequence, without a store. It is what `baton verify` compares with.
-func Rebuild(ctx context.Context, log Log, m Machine, to uint64) (*Rebuilt, error) {
-	out := &Rebuilt{Fields: map[string][]byte{}}
+// Rebuild folds a log up to a sequence, without a store: from its start, or on from what a shard was (the zero Dump = its
+// start). It is what `baton verify` compares with.
+func Rebuild(ctx context.Context, log Log, m Machine, from Dump, to uint64) (*Rebuilt, error) {
+	if err := checkVersion(m, from.Version); err != nil {
+		return nil, err
+	}
+	out := &Rebuilt{Fields: maps.Clone(from.Fields)}
+	if out.Fields == nil {
+		out.Fields = map[string][]byte{}
+	}
 	// Nothing comes to say that the log's last messages were erased, so the end is looked for before it is waited for.
-	for ; to > 0; to-- {
+	for ; to > from.Position.Sequence; to-- {
 		if _, err := log.TimeAt(ctx, to); err == nil {
 			break
 		} else if !errors.Is(err, ErrErased) {
 			return nil, err
 		}
 	}
-	if to == 0 {
+	if to <= from.Position.Sequence {
 		return out, nil
 	}
 	states := map[string]State{}
@@ -41,8 +49,13 @@ func Rebuild(ctx context.Context, log Log, m Machine, to uint64) (*Rebuilt, erro
 		if s := states[key]; s != nil {
 			return s
 		}
-		s, _, err := m.Load(key, nil)
-		if err != nil {
+		s, parts, err := m.Load(key, from.Fields[key])
+		for _, p := range parts {
+			if err == nil {
+				err = s.LoadPart(p, from.Fields[Field(key, p)])
+			}
+		}
+		if err != nil && failed == nil {
 			failed = err
 		}
 		states[key] = s
@@ -53,7 +66,7 @@ func Rebuild(ctx context.Context, log Log, m Machine, to uint64) (*Rebuilt, erro
 	})
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	err := log.Read(ctx, 0, func(msg Message) {
+	err := log.Read(ctx, from.Position.Sequence, func(msg Message) {
 		if failed != nil || msg.Sequence > to {
 			return
 		}
@@ -77,6 +90,8 @@ func Rebuild(ctx context.Context, log Log, m Machine, to uint64) (*Rebuilt, erro
 		s.Changes(func(part string, value []byte) {
 			if value != nil {
 				out.Fields[Field(key, part)] = slices.Clone(value)
+			} else {
+				delete(out.Fields, Field(key, part))
 			}
 		})
 	}

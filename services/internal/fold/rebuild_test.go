@@ -22,7 +22,7 @@ func TestRebuildEndsWhereMessagesWereErased(t *testing.T) {
 				l.Erase(5)
 				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 				defer cancel()
-				got, err := fold.Rebuild(ctx, l, foldtest.Machine{V: "1"}, 5)
+				got, err := fold.Rebuild(ctx, l, foldtest.Machine{}, fold.Dump{}, 5)
 				if err != nil {
 					t.Fatal(err)
 				}

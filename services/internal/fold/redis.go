@@ -204,24 +204,6 @@ func (s *Redis) Load(ctx context.Context, shard string, fields []string) ([][]by
 	return out, nil
 }
 
-// Scan implements Store.
-func (s *Redis) Scan(ctx context.Context, shard string, fn func(string, []byte) bool) error {
-	for cursor := uint64(0); ; {
-		kv, next, err := s.rdb.HScan(ctx, stateKey(shard), cursor, "", 1000).Result()
-		if err != nil {
-			return err
-		}
-		for i := 0; i+1 < len(kv); i += 2 {
-			if !fn(kv[i], []byte(kv[i+1])) {
-				return nil
-			}
-		}
-		if cursor = next; cursor == 0 {
-			return nil
-		}
-	}
-}
-
 // Outbox implements Store.
 func (s *Redis) Outbox(ctx context.Context, shard string) ([]Record, error) {
 	m, err := s.rdb.HGetAll(ctx, outboxKey(shard)).Result()

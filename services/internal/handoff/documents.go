@@ -177,6 +177,16 @@ func (s *State) DecideApply(in Apply, now time.Time) ([]*handoffv1.Fact, error) 
 	return d.facts, nil
 }
 
+// DecideFoldVersion puts a version of the scorers' fold in force. No facts mean that it, or a newer one, is in force already.
+func (s *State) DecideFoldVersion(version uint32, now time.Time) []*handoffv1.Fact {
+	if version <= max(s.foldVersion, 1) { // shards begin with version 1
+		return nil
+	}
+	d := s.decide(now, "")
+	d.add("", &handoffv1.Fact{Fact: &handoffv1.Fact_FoldVersionActivated{FoldVersionActivated: &handoffv1.FoldVersionActivated{Version: version}}})
+	return d.facts
+}
+
 // declarations are how a handoff's agreement reads attributes, for the roster's conditions.
 func declaration(a *agreement.Agreement, name string) attribute.Declaration {
 	f := a.Fields[name]

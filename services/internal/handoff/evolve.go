@@ -62,6 +62,9 @@ func (s *State) evolve(f *handoffv1.Fact, at int64, sequence uint64) error {
 		return s.activated(e.AgreementActivated, at)
 	case *handoffv1.Fact_RosterApplied:
 		return s.applied(e.RosterApplied, at)
+	case *handoffv1.Fact_FoldVersionActivated:
+		s.foldVersion = max(s.foldVersion, e.FoldVersionActivated.GetVersion())
+		return nil
 	case *handoffv1.Fact_LeadRekeyed:
 		s.rekeyed(e.LeadRekeyed)
 		return nil

@@ -22,7 +22,7 @@ type Message struct {
 // Messages returns what a fact means for the leads' shards. It is asked for right after Evolve of the same fact, before
 // the next one: then the same facts give the same messages whenever they are folded. incarnation is that of HANDOFFS.
 //
-// A version that took force is told to every shard. What sales did with a lead is told to the lead's shard: what moves
+// A version that took force, of an agreement or of the fold, is told to every shard. What sales did with a lead is told to the lead's shard: what moves
 // it on, and how it ended. The end of a handoff that gave way to another one of the same lead is not told, since the
 // lead's episode goes on.
 func (s *State) Messages(f *handoffv1.Fact, sequence uint64, incarnation int64) []Message {
@@ -36,6 +36,14 @@ func (s *State) Messages(f *handoffv1.Fact, sequence uint64, incarnation int64) 
 		for i := range len(Shards) {
 			add(Shards[i], &shardv1.Inbound{Body: &shardv1.Inbound_AgreementInForce{AgreementInForce: &shardv1.AgreementInForce{
 				Name: a.GetName(), Version: a.GetVersion(), Document: a.GetDocument(),
+			}}})
+		}
+		return out
+	}
+	if v := f.GetFoldVersionActivated(); v != nil {
+		for i := range len(Shards) {
+			add(Shards[i], &shardv1.Inbound{Body: &shardv1.Inbound_FoldVersionInForce{FoldVersionInForce: &shardv1.FoldVersionInForce{
+				Version: v.GetVersion(),
 			}}})
 		}
 		return out

@@ -29,8 +29,10 @@ type State struct {
 
 	requests   requests
 	agreements map[string]*agreements
-	rosters    rosterInForce
-	turns      roster.Turns
+	// foldVersion is that of the scorers' fold in force; 0 = the first.
+	foldVersion uint32
+	rosters     rosterInForce
+	turns       roster.Turns
 
 	number   uint64 // of the last handoff
 	handoffs map[string]*record

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/leadbaton/baton/services/internal/agreement"
@@ -15,6 +16,7 @@ import (
 // Log is the state of key "": what holds for all leads of a shard. Its main record holds origins and versions; each
 // agreement's document is a part of its own, "agreement-<name>".
 type Log struct {
+	version    uint32           // of the fold, in force
 	origins    []producerOrigin // by producer
 	agreements []*inForce       // by name
 	// epoch counts the versions that took force.
@@ -143,7 +145,8 @@ func (g *Log) Changes(put func(part string, value []byte)) {
 		return
 	}
 	g.changed = false
-	b := appendUint([]byte{encoding}, g.epoch)
+	b := appendUint([]byte{encoding}, uint64(g.version))
+	b = appendUint(b, g.epoch)
 	b = appendUint(b, uint64(len(g.origins)))
 	for _, o := range g.origins {
 		b = appendText(b, o.producer)
@@ -166,7 +169,7 @@ func (g *Log) Changes(put func(part string, value []byte)) {
 }
 
 func loadLog(main []byte) (*Log, []string, error) {
-	g := &Log{}
+	g := &Log{version: 1}
 	g.declare()
 	if main == nil {
 		return g, nil, nil
@@ -175,7 +178,11 @@ func loadLog(main []byte) (*Log, []string, error) {
 	if v := r.byte(); v != encoding {
 		return nil, nil, fmt.Errorf("lead: the shard's state has the unknown encoding %d", v)
 	}
-	g.epoch = r.uint()
+	version := r.uint()
+	if r.err == nil && (version == 0 || version > Newest) {
+		return nil, nil, &fold.VersionError{Version: "lead-" + strconv.FormatUint(version, 10), Newest: Version}
+	}
+	g.version, g.epoch = uint32(version), r.uint()
 	g.origins = make([]producerOrigin, r.count(4))
 	for i := range g.origins {
 		g.origins[i] = producerOrigin{r.text(), fold.Origin{Incarnation: r.int(), Sequence: r.uint(), Ordinal: uint32(r.uint())}}

@@ -25,10 +25,6 @@ import (
 	"github.com/leadbaton/baton/services/internal/fold"
 )
 
-// Version names the fold: its code, its constants and its encoding. Whatever changes a byte of a state or a fact needs
-// another version.
-const Version = "lead-1"
-
 // tolerance is how far ahead of its arrival an event may be dated; further ahead, it is taken at its arrival.
 const tolerance = int64(5 * time.Minute)
 
@@ -58,9 +54,6 @@ type Machine struct {
 func New(shard string) *Machine {
 	return &Machine{shard: shard, producer: subject.ShardProducer(shard), words: vocabulary{}}
 }
-
-// Version implements fold.Machine.
-func (m *Machine) Version() string { return Version }
 
 // Load implements fold.Machine. The state of key "" is a *Log, every other a *Lead.
 func (m *Machine) Load(key string, main []byte) (fold.State, []string, error) {
@@ -97,6 +90,7 @@ type input struct {
 	// Of a message of Baton's own.
 	inbound   *shardv1.Inbound
 	agreement *agreement.Agreement
+	version   uint32 // that it puts in force; 0 = none
 
 	rejected *event.Error
 }
@@ -137,7 +131,7 @@ func (in *input) release() {
 	in.isEvent, in.raw, in.source, in.arrived, in.hash, in.hops = false, nil, "", 0, 0, 0
 	clear(in.others)
 	in.others = in.others[:0]
-	in.inbound, in.agreement, in.rejected = nil, nil, nil
+	in.inbound, in.agreement, in.version, in.rejected = nil, nil, 0, nil
 	inputs.Put(in)
 }
 
@@ -221,6 +215,11 @@ func (in *input) decodeInbound(s subject.Engagement) {
 	case in.inbound.GetAgreementInForce() != nil:
 		in.decodeAgreement()
 		return
+	case in.inbound.GetFoldVersionInForce() != nil:
+		if in.version = in.inbound.GetFoldVersionInForce().GetVersion(); in.version == 0 {
+			in.reject(reason, "the message does not say which version of the fold takes force")
+		}
+		return
 	case !leadkey.Valid(in.inbound.GetLeadKey()) || !s.Holds(leadkey.Key(in.inbound.GetLeadKey())):
 		in.reject(reason, "the message's lead is not one of the shard and bucket of its subject")
 		return
@@ -286,6 +285,9 @@ func (m *Machine) Fold(tx *fold.Tx, decoded fold.Input) error {
 	if !ok {
 		return errors.New("lead: the shard's state is of another machine")
 	}
+	if in.version > Newest {
+		return &fold.VersionError{Version: versionName(in.version), Newest: versionName(Newest)}
+	}
 	m.tx, m.log = tx, g
 	if in.inbound != nil {
 		o := in.inbound.GetOrigin()
@@ -295,6 +297,10 @@ func (m *Machine) Fold(tx *fold.Tx, decoded fold.Input) error {
 		if in.agreement != nil {
 			g.enforce(in.agreement, in.inbound.GetAgreementInForce().GetVersion())
 			m.watch.version(in)
+			return nil
+		}
+		if in.version != 0 {
+			g.foldAs(in.version)
 			return nil
 		}
 	}

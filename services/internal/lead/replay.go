@@ -44,7 +44,7 @@ func Try(a *agreement.Agreement, key leadkey.Key, messages iter.Seq2[fold.Messag
 }
 
 func tell(key leadkey.Key, messages iter.Seq2[fold.Message, error], until time.Time, proposed *agreement.Agreement) (*Story, error) {
-	log := &Log{}
+	log := &Log{version: 1}
 	log.declare()
 	if proposed != nil {
 		log.enforce(proposed, 0)

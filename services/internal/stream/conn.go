@@ -211,7 +211,7 @@ func (c *Conn) EnsureStreams(ctx context.Context) error {
 			return c.violations.since(begun, err)
 		}
 	}
-	return nil
+	return c.ensureSnapshots(ctx)
 }
 
 func (c *Conn) ensureStream(ctx context.Context, name, filter string) error {

@@ -35,7 +35,15 @@ func (l *Log) Info(ctx context.Context) (fold.LogInfo, error) {
 		return fold.LogInfo{}, l.explain(err)
 	}
 	i := s.CachedInfo()
-	return fold.LogInfo{Created: created(i), Last: i.State.LastSeq, Bytes: i.State.Bytes}, nil
+	in, err := incarnationsOf(i)
+	if err != nil {
+		return fold.LogInfo{}, err
+	}
+	erased := uint64(0)
+	if i.State.LastSeq > i.State.Msgs {
+		erased = i.State.LastSeq - i.State.Msgs
+	}
+	return fold.LogInfo{Created: created(i), Last: i.State.LastSeq, Bytes: i.State.Bytes, Incarnation: in[len(in)-1].Incarnation, Erased: erased}, nil
 }
 
 func (l *Log) explain(err error) error {

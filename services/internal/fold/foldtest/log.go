@@ -13,22 +13,26 @@ import (
 type Log struct {
 	mu      sync.Mutex
 	created int64
-	msgs    []fold.Message
-	grown   chan struct{}
-	erased  map[uint64]bool
+	// incarnation of the messages to come.
+	incarnation int64
+	msgs        []fold.Message
+	grown       chan struct{}
+	erased      map[uint64]bool
 	// Break, if set, is asked before each message is read; an error interrupts reading there.
 	Break func(sequence uint64) error
 }
 
 // NewLog returns an empty log that was created at an instant (Unix nanoseconds).
-func NewLog(created int64) *Log { return &Log{created: created, grown: make(chan struct{})} }
+func NewLog(created int64) *Log {
+	return &Log{created: created, incarnation: created, grown: make(chan struct{})}
+}
 
 // Append stores a message.
 func (l *Log) Append(subject string, data []byte) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := uint64(len(l.msgs) + 1)
-	l.msgs = append(l.msgs, fold.Message{Subject: subject, Data: data, Incarnation: l.created, Sequence: n, Time: l.created + int64(n)*1000})
+	l.msgs = append(l.msgs, fold.Message{Subject: subject, Data: data, Incarnation: l.incarnation, Sequence: n, Time: l.created + int64(n)*1000})
 	close(l.grown)
 	l.grown = make(chan struct{})
 	return n
@@ -38,7 +42,7 @@ func (l *Log) Append(subject string, data []byte) uint64 {
 func (l *Log) Recreate(created int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.created, l.msgs = created, nil
+	l.created, l.incarnation, l.msgs = created, created, nil
 }
 
 // Erase erases a message: its sequence stays unused.
@@ -62,7 +66,7 @@ func (l *Log) Truncate(n int) {
 func (l *Log) Info(context.Context) (fold.LogInfo, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return fold.LogInfo{Created: l.created, Last: uint64(len(l.msgs))}, nil
+	return fold.LogInfo{Created: l.created, Incarnation: l.incarnation, Last: uint64(len(l.msgs)), Erased: uint64(len(l.erased))}, nil
 }
 
 // TimeAt implements fold.Log.
@@ -200,5 +204,15 @@ func (l *Log) Shift(d int64) {
 	defer l.mu.Unlock()
 	for i := range l.msgs {
 		l.msgs[i].Time += d
+	}
+}
+
+// Adopt begins a new incarnation after a sequence.
+func (l *Log) Adopt(after uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.incarnation++
+	for i := range l.msgs[after:] {
+		l.msgs[int(after)+i].Incarnation = l.incarnation
 	}
 }

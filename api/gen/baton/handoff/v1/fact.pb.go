@@ -423,6 +423,7 @@ type Fact struct {
 	//	*Fact_RosterApplied
 	//	*Fact_LeadRekeyed
 	//	*Fact_LeadNoted
+	//	*Fact_FoldVersionActivated
 	Fact          isFact_Fact `protobuf_oneof:"fact"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -610,6 +611,15 @@ func (x *Fact) GetLeadNoted() *LeadNoted {
 	return nil
 }
 
+func (x *Fact) GetFoldVersionActivated() *FoldVersionActivated {
+	if x != nil {
+		if x, ok := x.Fact.(*Fact_FoldVersionActivated); ok {
+			return x.FoldVersionActivated
+		}
+	}
+	return nil
+}
+
 type isFact_Fact interface {
 	isFact_Fact()
 }
@@ -679,6 +689,11 @@ type Fact_LeadNoted struct {
 	LeadNoted *LeadNoted `protobuf:"bytes,22,opt,name=lead_noted,json=leadNoted,proto3,oneof"`
 }
 
+type Fact_FoldVersionActivated struct {
+	// A version of the scorers' fold was put in force.
+	FoldVersionActivated *FoldVersionActivated `protobuf:"bytes,23,opt,name=fold_version_activated,json=foldVersionActivated,proto3,oneof"`
+}
+
 func (*Fact_HandoffOpened) isFact_Fact() {}
 
 func (*Fact_HandoffJoined) isFact_Fact() {}
@@ -704,6 +719,8 @@ func (*Fact_RosterApplied) isFact_Fact() {}
 func (*Fact_LeadRekeyed) isFact_Fact() {}
 
 func (*Fact_LeadNoted) isFact_Fact() {}
+
+func (*Fact_FoldVersionActivated) isFact_Fact() {}
 
 // Consumed says which inputs a decision used up, so that none is used twice.
 type Consumed struct {
@@ -1672,6 +1689,52 @@ func (x *AgreementActivated) GetUnsigned() bool {
 	return false
 }
 
+// FoldVersionActivated puts a version of the scorers' fold in force; it is relayed into every shard.
+type FoldVersionActivated struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The version, from 2: shards begin with version 1.
+	Version       uint32 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FoldVersionActivated) Reset() {
+	*x = FoldVersionActivated{}
+	mi := &file_baton_handoff_v1_fact_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FoldVersionActivated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FoldVersionActivated) ProtoMessage() {}
+
+func (x *FoldVersionActivated) ProtoReflect() protoreflect.Message {
+	mi := &file_baton_handoff_v1_fact_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FoldVersionActivated.ProtoReflect.Descriptor instead.
+func (*FoldVersionActivated) Descriptor() ([]byte, []int) {
+	return file_baton_handoff_v1_fact_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *FoldVersionActivated) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 // RosterApplied puts a version of the roster in force.
 type RosterApplied struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1685,7 +1748,7 @@ type RosterApplied struct {
 
 func (x *RosterApplied) Reset() {
 	*x = RosterApplied{}
-	mi := &file_baton_handoff_v1_fact_proto_msgTypes[14]
+	mi := &file_baton_handoff_v1_fact_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1697,7 +1760,7 @@ func (x *RosterApplied) String() string {
 func (*RosterApplied) ProtoMessage() {}
 
 func (x *RosterApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_baton_handoff_v1_fact_proto_msgTypes[14]
+	mi := &file_baton_handoff_v1_fact_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1710,7 +1773,7 @@ func (x *RosterApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RosterApplied.ProtoReflect.Descriptor instead.
 func (*RosterApplied) Descriptor() ([]byte, []int) {
-	return file_baton_handoff_v1_fact_proto_rawDescGZIP(), []int{14}
+	return file_baton_handoff_v1_fact_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RosterApplied) GetVersion() uint32 {
@@ -1740,7 +1803,7 @@ type LeadRekeyed struct {
 
 func (x *LeadRekeyed) Reset() {
 	*x = LeadRekeyed{}
-	mi := &file_baton_handoff_v1_fact_proto_msgTypes[15]
+	mi := &file_baton_handoff_v1_fact_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1752,7 +1815,7 @@ func (x *LeadRekeyed) String() string {
 func (*LeadRekeyed) ProtoMessage() {}
 
 func (x *LeadRekeyed) ProtoReflect() protoreflect.Message {
-	mi := &file_baton_handoff_v1_fact_proto_msgTypes[15]
+	mi := &file_baton_handoff_v1_fact_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1765,7 +1828,7 @@ func (x *LeadRekeyed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeadRekeyed.ProtoReflect.Descriptor instead.
 func (*LeadRekeyed) Descriptor() ([]byte, []int) {
-	return file_baton_handoff_v1_fact_proto_rawDescGZIP(), []int{15}
+	return file_baton_handoff_v1_fact_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *LeadRekeyed) GetFrom() string {
@@ -1793,7 +1856,7 @@ type LeadNoted struct {
 
 func (x *LeadNoted) Reset() {
 	*x = LeadNoted{}
-	mi := &file_baton_handoff_v1_fact_proto_msgTypes[16]
+	mi := &file_baton_handoff_v1_fact_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1805,7 +1868,7 @@ func (x *LeadNoted) String() string {
 func (*LeadNoted) ProtoMessage() {}
 
 func (x *LeadNoted) ProtoReflect() protoreflect.Message {
-	mi := &file_baton_handoff_v1_fact_proto_msgTypes[16]
+	mi := &file_baton_handoff_v1_fact_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1818,7 +1881,7 @@ func (x *LeadNoted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeadNoted.ProtoReflect.Descriptor instead.
 func (*LeadNoted) Descriptor() ([]byte, []int) {
-	return file_baton_handoff_v1_fact_proto_rawDescGZIP(), []int{16}
+	return file_baton_handoff_v1_fact_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LeadNoted) GetFactId() string {
@@ -1832,7 +1895,7 @@ var File_baton_handoff_v1_fact_proto protoreflect.FileDescriptor
 
 const file_baton_handoff_v1_fact_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbaton/handoff/v1/fact.proto\x12\x10baton.handoff.v1\x1a\x18baton/lead/v1/fact.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x90\t\n" +
+	"\x1bbaton/handoff/v1/fact.proto\x12\x10baton.handoff.v1\x1a\x18baton/lead/v1/fact.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\t\n" +
 	"\x04Fact\x129\n" +
 	"\n" +
 	"decided_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tdecidedAt\x12\x1d\n" +
@@ -1854,7 +1917,8 @@ const file_baton_handoff_v1_fact_proto_rawDesc = "" +
 	"\x0eroster_applied\x18\x14 \x01(\v2\x1f.baton.handoff.v1.RosterAppliedH\x00R\rrosterApplied\x12B\n" +
 	"\flead_rekeyed\x18\x15 \x01(\v2\x1d.baton.handoff.v1.LeadRekeyedH\x00R\vleadRekeyed\x12<\n" +
 	"\n" +
-	"lead_noted\x18\x16 \x01(\v2\x1b.baton.handoff.v1.LeadNotedH\x00R\tleadNotedB\x06\n" +
+	"lead_noted\x18\x16 \x01(\v2\x1b.baton.handoff.v1.LeadNotedH\x00R\tleadNoted\x12^\n" +
+	"\x16fold_version_activated\x18\x17 \x01(\v2&.baton.handoff.v1.FoldVersionActivatedH\x00R\x14foldVersionActivatedB\x06\n" +
 	"\x04fact\"\xc3\x01\n" +
 	"\bConsumed\x12+\n" +
 	"\x11leads_incarnation\x18\x01 \x01(\x03R\x10leadsIncarnation\x12%\n" +
@@ -1938,7 +2002,9 @@ const file_baton_handoff_v1_fact_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\x12\x1a\n" +
 	"\bdocument\x18\x03 \x01(\fR\bdocument\x12\x1a\n" +
-	"\bunsigned\x18\x04 \x01(\bR\bunsigned\"E\n" +
+	"\bunsigned\x18\x04 \x01(\bR\bunsigned\"0\n" +
+	"\x14FoldVersionActivated\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\"E\n" +
 	"\rRosterApplied\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1a\n" +
 	"\bdocument\x18\x02 \x01(\fR\bdocument\"5\n" +
@@ -2004,7 +2070,7 @@ func file_baton_handoff_v1_fact_proto_rawDescGZIP() []byte {
 }
 
 var file_baton_handoff_v1_fact_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_baton_handoff_v1_fact_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_baton_handoff_v1_fact_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_baton_handoff_v1_fact_proto_goTypes = []any{
 	(AssignmentReason)(0),         // 0: baton.handoff.v1.AssignmentReason
 	(PassedOverReason)(0),         // 1: baton.handoff.v1.PassedOverReason
@@ -2025,14 +2091,15 @@ var file_baton_handoff_v1_fact_proto_goTypes = []any{
 	(*Money)(nil),                 // 16: baton.handoff.v1.Money
 	(*HandoffClosed)(nil),         // 17: baton.handoff.v1.HandoffClosed
 	(*AgreementActivated)(nil),    // 18: baton.handoff.v1.AgreementActivated
-	(*RosterApplied)(nil),         // 19: baton.handoff.v1.RosterApplied
-	(*LeadRekeyed)(nil),           // 20: baton.handoff.v1.LeadRekeyed
-	(*LeadNoted)(nil),             // 21: baton.handoff.v1.LeadNoted
-	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
-	(*v1.Fact)(nil),               // 23: baton.lead.v1.Fact
+	(*FoldVersionActivated)(nil),  // 19: baton.handoff.v1.FoldVersionActivated
+	(*RosterApplied)(nil),         // 20: baton.handoff.v1.RosterApplied
+	(*LeadRekeyed)(nil),           // 21: baton.handoff.v1.LeadRekeyed
+	(*LeadNoted)(nil),             // 22: baton.handoff.v1.LeadNoted
+	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
+	(*v1.Fact)(nil),               // 24: baton.lead.v1.Fact
 }
 var file_baton_handoff_v1_fact_proto_depIdxs = []int32{
-	22, // 0: baton.handoff.v1.Fact.decided_at:type_name -> google.protobuf.Timestamp
+	23, // 0: baton.handoff.v1.Fact.decided_at:type_name -> google.protobuf.Timestamp
 	6,  // 1: baton.handoff.v1.Fact.consumed:type_name -> baton.handoff.v1.Consumed
 	7,  // 2: baton.handoff.v1.Fact.handoff_opened:type_name -> baton.handoff.v1.HandoffOpened
 	8,  // 3: baton.handoff.v1.Fact.handoff_joined:type_name -> baton.handoff.v1.HandoffJoined
@@ -2044,30 +2111,31 @@ var file_baton_handoff_v1_fact_proto_depIdxs = []int32{
 	15, // 9: baton.handoff.v1.Fact.handoff_answered:type_name -> baton.handoff.v1.HandoffAnswered
 	17, // 10: baton.handoff.v1.Fact.handoff_closed:type_name -> baton.handoff.v1.HandoffClosed
 	18, // 11: baton.handoff.v1.Fact.agreement_activated:type_name -> baton.handoff.v1.AgreementActivated
-	19, // 12: baton.handoff.v1.Fact.roster_applied:type_name -> baton.handoff.v1.RosterApplied
-	20, // 13: baton.handoff.v1.Fact.lead_rekeyed:type_name -> baton.handoff.v1.LeadRekeyed
-	21, // 14: baton.handoff.v1.Fact.lead_noted:type_name -> baton.handoff.v1.LeadNoted
-	23, // 15: baton.handoff.v1.HandoffOpened.qualified:type_name -> baton.lead.v1.Fact
-	22, // 16: baton.handoff.v1.HandoffOpened.deadline:type_name -> google.protobuf.Timestamp
-	22, // 17: baton.handoff.v1.HandoffOpened.window_starts_at:type_name -> google.protobuf.Timestamp
-	23, // 18: baton.handoff.v1.HandoffJoined.qualified:type_name -> baton.lead.v1.Fact
-	0,  // 19: baton.handoff.v1.HandoffAssigned.reason:type_name -> baton.handoff.v1.AssignmentReason
-	10, // 20: baton.handoff.v1.HandoffAssigned.passed_over:type_name -> baton.handoff.v1.PassedOver
-	1,  // 21: baton.handoff.v1.PassedOver.reason:type_name -> baton.handoff.v1.PassedOverReason
-	4,  // 22: baton.handoff.v1.HandoffHeld.reason:type_name -> baton.handoff.v1.HandoffHeld.HeldReason
-	22, // 23: baton.handoff.v1.HandoffHeld.until:type_name -> google.protobuf.Timestamp
-	10, // 24: baton.handoff.v1.HandoffHeld.passed_over:type_name -> baton.handoff.v1.PassedOver
-	22, // 25: baton.handoff.v1.HandoffDelivered.delivered_at:type_name -> google.protobuf.Timestamp
-	22, // 26: baton.handoff.v1.WindowMissed.deadline:type_name -> google.protobuf.Timestamp
-	2,  // 27: baton.handoff.v1.HandoffAnswered.verb:type_name -> baton.handoff.v1.Verb
-	22, // 28: baton.handoff.v1.HandoffAnswered.until:type_name -> google.protobuf.Timestamp
-	16, // 29: baton.handoff.v1.HandoffAnswered.amount:type_name -> baton.handoff.v1.Money
-	3,  // 30: baton.handoff.v1.HandoffClosed.outcome:type_name -> baton.handoff.v1.Outcome
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	20, // 12: baton.handoff.v1.Fact.roster_applied:type_name -> baton.handoff.v1.RosterApplied
+	21, // 13: baton.handoff.v1.Fact.lead_rekeyed:type_name -> baton.handoff.v1.LeadRekeyed
+	22, // 14: baton.handoff.v1.Fact.lead_noted:type_name -> baton.handoff.v1.LeadNoted
+	19, // 15: baton.handoff.v1.Fact.fold_version_activated:type_name -> baton.handoff.v1.FoldVersionActivated
+	24, // 16: baton.handoff.v1.HandoffOpened.qualified:type_name -> baton.lead.v1.Fact
+	23, // 17: baton.handoff.v1.HandoffOpened.deadline:type_name -> google.protobuf.Timestamp
+	23, // 18: baton.handoff.v1.HandoffOpened.window_starts_at:type_name -> google.protobuf.Timestamp
+	24, // 19: baton.handoff.v1.HandoffJoined.qualified:type_name -> baton.lead.v1.Fact
+	0,  // 20: baton.handoff.v1.HandoffAssigned.reason:type_name -> baton.handoff.v1.AssignmentReason
+	10, // 21: baton.handoff.v1.HandoffAssigned.passed_over:type_name -> baton.handoff.v1.PassedOver
+	1,  // 22: baton.handoff.v1.PassedOver.reason:type_name -> baton.handoff.v1.PassedOverReason
+	4,  // 23: baton.handoff.v1.HandoffHeld.reason:type_name -> baton.handoff.v1.HandoffHeld.HeldReason
+	23, // 24: baton.handoff.v1.HandoffHeld.until:type_name -> google.protobuf.Timestamp
+	10, // 25: baton.handoff.v1.HandoffHeld.passed_over:type_name -> baton.handoff.v1.PassedOver
+	23, // 26: baton.handoff.v1.HandoffDelivered.delivered_at:type_name -> google.protobuf.Timestamp
+	23, // 27: baton.handoff.v1.WindowMissed.deadline:type_name -> google.protobuf.Timestamp
+	2,  // 28: baton.handoff.v1.HandoffAnswered.verb:type_name -> baton.handoff.v1.Verb
+	23, // 29: baton.handoff.v1.HandoffAnswered.until:type_name -> google.protobuf.Timestamp
+	16, // 30: baton.handoff.v1.HandoffAnswered.amount:type_name -> baton.handoff.v1.Money
+	3,  // 31: baton.handoff.v1.HandoffClosed.outcome:type_name -> baton.handoff.v1.Outcome
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_baton_handoff_v1_fact_proto_init() }
@@ -2089,6 +2157,7 @@ func file_baton_handoff_v1_fact_proto_init() {
 		(*Fact_RosterApplied)(nil),
 		(*Fact_LeadRekeyed)(nil),
 		(*Fact_LeadNoted)(nil),
+		(*Fact_FoldVersionActivated)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2096,7 +2165,7 @@ func file_baton_handoff_v1_fact_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_baton_handoff_v1_fact_proto_rawDesc), len(file_baton_handoff_v1_fact_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

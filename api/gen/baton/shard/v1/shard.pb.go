@@ -75,7 +75,7 @@ func (x AdoptRequest_Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use AdoptRequest_Mode.Descriptor instead.
 func (AdoptRequest_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{15, 0}
+	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{16, 0}
 }
 
 // Inbound is one message into a shard from Baton itself: another shard, or the router.
@@ -99,6 +99,7 @@ type Inbound struct {
 	//	*Inbound_AliasReleased
 	//	*Inbound_AgreementInForce
 	//	*Inbound_HandoffMoved
+	//	*Inbound_FoldVersionInForce
 	Body          isInbound_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -223,6 +224,15 @@ func (x *Inbound) GetHandoffMoved() *HandoffMoved {
 	return nil
 }
 
+func (x *Inbound) GetFoldVersionInForce() *FoldVersionInForce {
+	if x != nil {
+		if x, ok := x.Body.(*Inbound_FoldVersionInForce); ok {
+			return x.FoldVersionInForce
+		}
+	}
+	return nil
+}
+
 type isInbound_Body interface {
 	isInbound_Body()
 }
@@ -257,6 +267,11 @@ type Inbound_HandoffMoved struct {
 	HandoffMoved *HandoffMoved `protobuf:"bytes,15,opt,name=handoff_moved,json=handoffMoved,proto3,oneof"`
 }
 
+type Inbound_FoldVersionInForce struct {
+	// A version of the fold takes force in this shard.
+	FoldVersionInForce *FoldVersionInForce `protobuf:"bytes,16,opt,name=fold_version_in_force,json=foldVersionInForce,proto3,oneof"`
+}
+
 func (*Inbound_ForwardedEvent) isInbound_Body() {}
 
 func (*Inbound_IdentityClaim) isInbound_Body() {}
@@ -268,6 +283,8 @@ func (*Inbound_AliasReleased) isInbound_Body() {}
 func (*Inbound_AgreementInForce) isInbound_Body() {}
 
 func (*Inbound_HandoffMoved) isInbound_Body() {}
+
+func (*Inbound_FoldVersionInForce) isInbound_Body() {}
 
 // Origin is the place of the cause of a message in its producer's order.
 type Origin struct {
@@ -735,6 +752,53 @@ func (x *AgreementInForce) GetDocument() []byte {
 	return nil
 }
 
+// FoldVersionInForce is the marker of a version of the fold in a shard's order: its code, constants and encoding.
+type FoldVersionInForce struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The version, from 1. A shard folds as version 1 until its first marker; one that is not above the version in force changes
+	// nothing.
+	Version       uint32 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FoldVersionInForce) Reset() {
+	*x = FoldVersionInForce{}
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FoldVersionInForce) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FoldVersionInForce) ProtoMessage() {}
+
+func (x *FoldVersionInForce) ProtoReflect() protoreflect.Message {
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FoldVersionInForce.ProtoReflect.Descriptor instead.
+func (*FoldVersionInForce) Descriptor() ([]byte, []int) {
+	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *FoldVersionInForce) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 // HandoffMoved says what sales did with a lead.
 type HandoffMoved struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -754,7 +818,7 @@ type HandoffMoved struct {
 
 func (x *HandoffMoved) Reset() {
 	*x = HandoffMoved{}
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[8]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -766,7 +830,7 @@ func (x *HandoffMoved) String() string {
 func (*HandoffMoved) ProtoMessage() {}
 
 func (x *HandoffMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[8]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -779,7 +843,7 @@ func (x *HandoffMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandoffMoved.ProtoReflect.Descriptor instead.
 func (*HandoffMoved) Descriptor() ([]byte, []int) {
-	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{8}
+	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *HandoffMoved) GetHandoffId() string {
@@ -826,7 +890,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[9]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -838,7 +902,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[9]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -851,7 +915,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{9}
+	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{10}
 }
 
 // ListResponse is the shards.
@@ -865,7 +929,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[10]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -877,7 +941,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[10]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -890,7 +954,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{10}
+	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListResponse) GetShards() []*Shard {
@@ -929,7 +993,7 @@ type Shard struct {
 
 func (x *Shard) Reset() {
 	*x = Shard{}
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[11]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -941,7 +1005,7 @@ func (x *Shard) String() string {
 func (*Shard) ProtoMessage() {}
 
 func (x *Shard) ProtoReflect() protoreflect.Message {
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[11]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -954,7 +1018,7 @@ func (x *Shard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shard.ProtoReflect.Descriptor instead.
 func (*Shard) Descriptor() ([]byte, []int) {
-	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{11}
+	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Shard) GetId() string {
@@ -1040,7 +1104,7 @@ type VersionInForce struct {
 
 func (x *VersionInForce) Reset() {
 	*x = VersionInForce{}
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[12]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1052,7 +1116,7 @@ func (x *VersionInForce) String() string {
 func (*VersionInForce) ProtoMessage() {}
 
 func (x *VersionInForce) ProtoReflect() protoreflect.Message {
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[12]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1065,7 +1129,7 @@ func (x *VersionInForce) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionInForce.ProtoReflect.Descriptor instead.
 func (*VersionInForce) Descriptor() ([]byte, []int) {
-	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{12}
+	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *VersionInForce) GetName() string {
@@ -1086,14 +1150,17 @@ func (x *VersionInForce) GetVersion() uint32 {
 type VerifyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only these shards; empty means all.
-	Shards        []string `protobuf:"bytes,1,rep,name=shards,proto3" json:"shards,omitempty"`
+	Shards []string `protobuf:"bytes,1,rep,name=shards,proto3" json:"shards,omitempty"`
+	// Fold on from each shard's newest snapshot, instead of from its stream's start: faster, and the only way that shows
+	// equality once messages were erased.
+	FromSnapshot  bool `protobuf:"varint,2,opt,name=from_snapshot,json=fromSnapshot,proto3" json:"from_snapshot,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *VerifyRequest) Reset() {
 	*x = VerifyRequest{}
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[13]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1105,7 +1172,7 @@ func (x *VerifyRequest) String() string {
 func (*VerifyRequest) ProtoMessage() {}
 
 func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[13]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1118,7 +1185,7 @@ func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyRequest) Descriptor() ([]byte, []int) {
-	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{13}
+	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *VerifyRequest) GetShards() []string {
@@ -1126,6 +1193,13 @@ func (x *VerifyRequest) GetShards() []string {
 		return x.Shards
 	}
 	return nil
+}
+
+func (x *VerifyRequest) GetFromSnapshot() bool {
+	if x != nil {
+		return x.FromSnapshot
+	}
+	return false
 }
 
 // VerifyResponse is the result.
@@ -1145,7 +1219,7 @@ type VerifyResponse struct {
 
 func (x *VerifyResponse) Reset() {
 	*x = VerifyResponse{}
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[14]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1157,7 +1231,7 @@ func (x *VerifyResponse) String() string {
 func (*VerifyResponse) ProtoMessage() {}
 
 func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[14]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1170,7 +1244,7 @@ func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyResponse) Descriptor() ([]byte, []int) {
-	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{14}
+	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *VerifyResponse) GetMessages() uint64 {
@@ -1216,7 +1290,7 @@ type AdoptRequest struct {
 
 func (x *AdoptRequest) Reset() {
 	*x = AdoptRequest{}
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[15]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1228,7 +1302,7 @@ func (x *AdoptRequest) String() string {
 func (*AdoptRequest) ProtoMessage() {}
 
 func (x *AdoptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[15]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1241,7 +1315,7 @@ func (x *AdoptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdoptRequest.ProtoReflect.Descriptor instead.
 func (*AdoptRequest) Descriptor() ([]byte, []int) {
-	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{15}
+	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AdoptRequest) GetRequestId() string {
@@ -1276,7 +1350,7 @@ type AdoptResponse struct {
 
 func (x *AdoptResponse) Reset() {
 	*x = AdoptResponse{}
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[16]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1288,7 +1362,7 @@ func (x *AdoptResponse) String() string {
 func (*AdoptResponse) ProtoMessage() {}
 
 func (x *AdoptResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_baton_shard_v1_shard_proto_msgTypes[16]
+	mi := &file_baton_shard_v1_shard_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1301,7 +1375,7 @@ func (x *AdoptResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdoptResponse.ProtoReflect.Descriptor instead.
 func (*AdoptResponse) Descriptor() ([]byte, []int) {
-	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{16}
+	return file_baton_shard_v1_shard_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AdoptResponse) GetShard() *Shard {
@@ -1315,7 +1389,7 @@ var File_baton_shard_v1_shard_proto protoreflect.FileDescriptor
 
 const file_baton_shard_v1_shard_proto_rawDesc = "" +
 	"\n" +
-	"\x1abaton/shard/v1/shard.proto\x12\x0ebaton.shard.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc0\x04\n" +
+	"\x1abaton/shard/v1/shard.proto\x12\x0ebaton.shard.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\x05\n" +
 	"\aInbound\x12.\n" +
 	"\x06origin\x18\x01 \x01(\v2\x16.baton.shard.v1.OriginR\x06origin\x12\x19\n" +
 	"\blead_key\x18\x02 \x01(\tR\aleadKey\x12\x12\n" +
@@ -1328,7 +1402,8 @@ const file_baton_shard_v1_shard_proto_rawDesc = "" +
 	"claim_done\x18\f \x01(\v2\x19.baton.shard.v1.ClaimDoneH\x00R\tclaimDone\x12F\n" +
 	"\x0ealias_released\x18\r \x01(\v2\x1d.baton.shard.v1.AliasReleasedH\x00R\raliasReleased\x12P\n" +
 	"\x12agreement_in_force\x18\x0e \x01(\v2 .baton.shard.v1.AgreementInForceH\x00R\x10agreementInForce\x12C\n" +
-	"\rhandoff_moved\x18\x0f \x01(\v2\x1c.baton.shard.v1.HandoffMovedH\x00R\fhandoffMovedB\x06\n" +
+	"\rhandoff_moved\x18\x0f \x01(\v2\x1c.baton.shard.v1.HandoffMovedH\x00R\fhandoffMoved\x12W\n" +
+	"\x15fold_version_in_force\x18\x10 \x01(\v2\".baton.shard.v1.FoldVersionInForceH\x00R\x12foldVersionInForceB\x06\n" +
 	"\x04body\"|\n" +
 	"\x06Origin\x12\x1a\n" +
 	"\bproducer\x18\x01 \x01(\tR\bproducer\x12 \n" +
@@ -1360,7 +1435,9 @@ const file_baton_shard_v1_shard_proto_rawDesc = "" +
 	"\x10AgreementInForce\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\x12\x1a\n" +
-	"\bdocument\x18\x03 \x01(\fR\bdocument\"\xa5\x01\n" +
+	"\bdocument\x18\x03 \x01(\fR\bdocument\".\n" +
+	"\x12FoldVersionInForce\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\"\xa5\x01\n" +
 	"\fHandoffMoved\x12\x1d\n" +
 	"\n" +
 	"handoff_id\x18\x01 \x01(\tR\thandoffId\x12\x1c\n" +
@@ -1387,9 +1464,10 @@ const file_baton_shard_v1_shard_proto_rawDesc = "" +
 	" \x01(\x04R\x05bytes\">\n" +
 	"\x0eVersionInForce\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\rR\aversion\"'\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\"L\n" +
 	"\rVerifyRequest\x12\x16\n" +
-	"\x06shards\x18\x01 \x03(\tR\x06shards\"|\n" +
+	"\x06shards\x18\x01 \x03(\tR\x06shards\x12#\n" +
+	"\rfrom_snapshot\x18\x02 \x01(\bR\ffromSnapshot\"|\n" +
 	"\x0eVerifyResponse\x12\x1a\n" +
 	"\bmessages\x18\x01 \x01(\x04R\bmessages\x12\x16\n" +
 	"\x06states\x18\x02 \x01(\x04R\x06states\x12\x14\n" +
@@ -1426,7 +1504,7 @@ func file_baton_shard_v1_shard_proto_rawDescGZIP() []byte {
 }
 
 var file_baton_shard_v1_shard_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_baton_shard_v1_shard_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_baton_shard_v1_shard_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_baton_shard_v1_shard_proto_goTypes = []any{
 	(AdoptRequest_Mode)(0),        // 0: baton.shard.v1.AdoptRequest.Mode
 	(*Inbound)(nil),               // 1: baton.shard.v1.Inbound
@@ -1437,16 +1515,17 @@ var file_baton_shard_v1_shard_proto_goTypes = []any{
 	(*Episode)(nil),               // 6: baton.shard.v1.Episode
 	(*AliasReleased)(nil),         // 7: baton.shard.v1.AliasReleased
 	(*AgreementInForce)(nil),      // 8: baton.shard.v1.AgreementInForce
-	(*HandoffMoved)(nil),          // 9: baton.shard.v1.HandoffMoved
-	(*ListRequest)(nil),           // 10: baton.shard.v1.ListRequest
-	(*ListResponse)(nil),          // 11: baton.shard.v1.ListResponse
-	(*Shard)(nil),                 // 12: baton.shard.v1.Shard
-	(*VersionInForce)(nil),        // 13: baton.shard.v1.VersionInForce
-	(*VerifyRequest)(nil),         // 14: baton.shard.v1.VerifyRequest
-	(*VerifyResponse)(nil),        // 15: baton.shard.v1.VerifyResponse
-	(*AdoptRequest)(nil),          // 16: baton.shard.v1.AdoptRequest
-	(*AdoptResponse)(nil),         // 17: baton.shard.v1.AdoptResponse
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
+	(*FoldVersionInForce)(nil),    // 9: baton.shard.v1.FoldVersionInForce
+	(*HandoffMoved)(nil),          // 10: baton.shard.v1.HandoffMoved
+	(*ListRequest)(nil),           // 11: baton.shard.v1.ListRequest
+	(*ListResponse)(nil),          // 12: baton.shard.v1.ListResponse
+	(*Shard)(nil),                 // 13: baton.shard.v1.Shard
+	(*VersionInForce)(nil),        // 14: baton.shard.v1.VersionInForce
+	(*VerifyRequest)(nil),         // 15: baton.shard.v1.VerifyRequest
+	(*VerifyResponse)(nil),        // 16: baton.shard.v1.VerifyResponse
+	(*AdoptRequest)(nil),          // 17: baton.shard.v1.AdoptRequest
+	(*AdoptResponse)(nil),         // 18: baton.shard.v1.AdoptResponse
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
 }
 var file_baton_shard_v1_shard_proto_depIdxs = []int32{
 	2,  // 0: baton.shard.v1.Inbound.origin:type_name -> baton.shard.v1.Origin
@@ -1455,27 +1534,28 @@ var file_baton_shard_v1_shard_proto_depIdxs = []int32{
 	5,  // 3: baton.shard.v1.Inbound.claim_done:type_name -> baton.shard.v1.ClaimDone
 	7,  // 4: baton.shard.v1.Inbound.alias_released:type_name -> baton.shard.v1.AliasReleased
 	8,  // 5: baton.shard.v1.Inbound.agreement_in_force:type_name -> baton.shard.v1.AgreementInForce
-	9,  // 6: baton.shard.v1.Inbound.handoff_moved:type_name -> baton.shard.v1.HandoffMoved
-	18, // 7: baton.shard.v1.ForwardedEvent.arrived_at:type_name -> google.protobuf.Timestamp
-	6,  // 8: baton.shard.v1.ClaimDone.episodes:type_name -> baton.shard.v1.Episode
-	18, // 9: baton.shard.v1.Episode.closed_at:type_name -> google.protobuf.Timestamp
-	18, // 10: baton.shard.v1.HandoffMoved.at:type_name -> google.protobuf.Timestamp
-	12, // 11: baton.shard.v1.ListResponse.shards:type_name -> baton.shard.v1.Shard
-	18, // 12: baton.shard.v1.Shard.oldest_waiting_at:type_name -> google.protobuf.Timestamp
-	13, // 13: baton.shard.v1.Shard.agreements:type_name -> baton.shard.v1.VersionInForce
-	0,  // 14: baton.shard.v1.AdoptRequest.mode:type_name -> baton.shard.v1.AdoptRequest.Mode
-	12, // 15: baton.shard.v1.AdoptResponse.shard:type_name -> baton.shard.v1.Shard
-	10, // 16: baton.shard.v1.ShardService.List:input_type -> baton.shard.v1.ListRequest
-	14, // 17: baton.shard.v1.ShardService.Verify:input_type -> baton.shard.v1.VerifyRequest
-	16, // 18: baton.shard.v1.ShardService.Adopt:input_type -> baton.shard.v1.AdoptRequest
-	11, // 19: baton.shard.v1.ShardService.List:output_type -> baton.shard.v1.ListResponse
-	15, // 20: baton.shard.v1.ShardService.Verify:output_type -> baton.shard.v1.VerifyResponse
-	17, // 21: baton.shard.v1.ShardService.Adopt:output_type -> baton.shard.v1.AdoptResponse
-	19, // [19:22] is the sub-list for method output_type
-	16, // [16:19] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	10, // 6: baton.shard.v1.Inbound.handoff_moved:type_name -> baton.shard.v1.HandoffMoved
+	9,  // 7: baton.shard.v1.Inbound.fold_version_in_force:type_name -> baton.shard.v1.FoldVersionInForce
+	19, // 8: baton.shard.v1.ForwardedEvent.arrived_at:type_name -> google.protobuf.Timestamp
+	6,  // 9: baton.shard.v1.ClaimDone.episodes:type_name -> baton.shard.v1.Episode
+	19, // 10: baton.shard.v1.Episode.closed_at:type_name -> google.protobuf.Timestamp
+	19, // 11: baton.shard.v1.HandoffMoved.at:type_name -> google.protobuf.Timestamp
+	13, // 12: baton.shard.v1.ListResponse.shards:type_name -> baton.shard.v1.Shard
+	19, // 13: baton.shard.v1.Shard.oldest_waiting_at:type_name -> google.protobuf.Timestamp
+	14, // 14: baton.shard.v1.Shard.agreements:type_name -> baton.shard.v1.VersionInForce
+	0,  // 15: baton.shard.v1.AdoptRequest.mode:type_name -> baton.shard.v1.AdoptRequest.Mode
+	13, // 16: baton.shard.v1.AdoptResponse.shard:type_name -> baton.shard.v1.Shard
+	11, // 17: baton.shard.v1.ShardService.List:input_type -> baton.shard.v1.ListRequest
+	15, // 18: baton.shard.v1.ShardService.Verify:input_type -> baton.shard.v1.VerifyRequest
+	17, // 19: baton.shard.v1.ShardService.Adopt:input_type -> baton.shard.v1.AdoptRequest
+	12, // 20: baton.shard.v1.ShardService.List:output_type -> baton.shard.v1.ListResponse
+	16, // 21: baton.shard.v1.ShardService.Verify:output_type -> baton.shard.v1.VerifyResponse
+	18, // 22: baton.shard.v1.ShardService.Adopt:output_type -> baton.shard.v1.AdoptResponse
+	20, // [20:23] is the sub-list for method output_type
+	17, // [17:20] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_baton_shard_v1_shard_proto_init() }
@@ -1490,6 +1570,7 @@ func file_baton_shard_v1_shard_proto_init() {
 		(*Inbound_AliasReleased)(nil),
 		(*Inbound_AgreementInForce)(nil),
 		(*Inbound_HandoffMoved)(nil),
+		(*Inbound_FoldVersionInForce)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1497,7 +1578,7 @@ func file_baton_shard_v1_shard_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_baton_shard_v1_shard_proto_rawDesc), len(file_baton_shard_v1_shard_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -60,6 +60,8 @@ func (p *Page) fact(h *handoffv1.Handoff, f *handoffv1.Fact) (what string, more 
 		return "agreement " + x.AgreementActivated.GetName() + " v" + strconv.FormatUint(uint64(x.AgreementActivated.GetVersion()), 10) + " put in force", nil
 	case *handoffv1.Fact_RosterApplied:
 		return "roster v" + strconv.FormatUint(uint64(x.RosterApplied.GetVersion()), 10) + " put in force", nil
+	case *handoffv1.Fact_FoldVersionActivated:
+		return "fold version " + strconv.FormatUint(uint64(x.FoldVersionActivated.GetVersion()), 10) + " put in force", nil
 	case *handoffv1.Fact_LeadNoted:
 		return "noted: nothing to hand off", nil
 	}
