@@ -44,7 +44,7 @@ type story struct {
 	reject int
 }
 
-func runStory(t *testing.T, file string) {
+func runStory(t *testing.T, file string) *story {
 	archive, err := txtar.ParseFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -83,6 +83,7 @@ func runStory(t *testing.T, file string) {
 	default:
 		t.Errorf("the story goes otherwise (go test ./internal/lead -run Stories -update writes it down):\n%s", got.String())
 	}
+	return s
 }
 
 // day is an instant of a story: day 1 is 2026-11-02, a Monday.
