@@ -191,3 +191,41 @@ func TestInitialDocumentsArePutInForceOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestAFoldVersionIsRelayedOnce: the newest version that a leader knows reaches every shard once, and one that knows less
+// takes nothing back.
+func TestAFoldVersionIsRelayedOnce(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		knows := func(version uint32) func(*Options, *Router) {
+			return func(o *Options, _ *Router) { o.FoldVersion = version }
+		}
+		told := func(want int) func() bool {
+			return func() bool {
+				for _, shard := range subject.Shards {
+					n := 0
+					for _, in := range w.inbound(shard) {
+						if in.GetFoldVersionInForce() != nil {
+							n++
+						}
+					}
+					if n != want {
+						return false
+					}
+				}
+				return true
+			}
+		}
+		for i, version := range []uint32{1, 2, 2, 1} {
+			m := w.router(string(rune('a'+i)), knows(version))
+			w.eventually(10*time.Second, "it leads", m.Leading)
+			w.eventually(5*time.Second, "every shard is told what is new", told(min(i, 1)))
+			m.cancel()
+			<-m.done
+		}
+		for _, in := range w.inbound("7") {
+			if v := in.GetFoldVersionInForce(); v != nil && v.GetVersion() != 2 {
+				t.Errorf("version %d was put in force", v.GetVersion())
+			}
+		}
+	})
+}
