@@ -83,6 +83,7 @@ func (l *load) publish(ctx context.Context, p *process, conn *stream.Conn, pub *
 			subj := subject.ForEvent("web", leadkey.FromEmail(address(int(body[0])%people)))
 			if conn.Put(ctx, subj, "", body) != nil {
 				l.queue <- body
+				wait(ctx, retryAfter)
 			} else {
 				l.done("")
 			}
@@ -102,9 +103,13 @@ func (l *load) publish(ctx context.Context, p *process, conn *stream.Conn, pub *
 			l.done("")
 		default:
 			l.queue <- body
+			wait(ctx, retryAfter)
 		}
 	}
 }
+
+// retryAfter is how long marketing rests when something could not be stored: time stands still for those who do not.
+const retryAfter = 250 * time.Millisecond
 
 func (l *load) done(id string) {
 	l.mu.Lock()
