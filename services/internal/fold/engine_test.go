@@ -167,7 +167,7 @@ func (f *faulty) Scan(ctx context.Context, shard string, fn func(string, []byte)
 		if f.w.roll(200, "a scan failed") {
 			return errors.New("no connection")
 		}
-		v, err := f.Store.Load(ctx, shard, []string{name})
+		v, err := f.Store.Load(ctx, shard, 0, []string{name})
 		if err != nil {
 			return err
 		}
@@ -192,6 +192,22 @@ func (w *world) note(what string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.happens[what]++
+}
+
+// happened says how often something was said or done so far.
+func (w *world) happened(what string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.happens[what]
+}
+
+// said returns what the engine said since the last call.
+func (w *world) said() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.trace.String()
+	w.trace.Reset()
+	return s
 }
 
 type member struct {

@@ -134,11 +134,11 @@ func TestSnapshotsThatDoNotFit(t *testing.T) {
 				<-m.done
 				w.store.Flush()
 				change(w)
-				w.trace.Reset()
+				w.said()
 				w.shards = []string{"0"}
 				m = w.join("b")
 				time.Sleep(time.Minute)
-				if said := w.trace.String(); !strings.Contains(said, reason) || w.happens["no snapshot can be used; the shard's stream is folded from its start"] != 1 {
+				if said := w.said(); !strings.Contains(said, reason) || w.happened("no snapshot can be used; the shard's stream is folded from its start") != 1 {
 					t.Errorf("it said %s", said)
 				}
 				d, err := w.store.Dump(context.Background(), "0")
@@ -203,7 +203,7 @@ func TestTheLastMemberTakesASnapshot(t *testing.T) {
 					b = w.join("b")
 				}
 				time.Sleep(time.Minute)
-				if w.happens[says] != 1 {
+				if w.happened(says) != 1 {
 					t.Errorf("it was not said that %s", says)
 				}
 				d, err := w.store.Dump(context.Background(), "0")

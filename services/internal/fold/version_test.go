@@ -61,7 +61,7 @@ func TestAVersionTakesForce(t *testing.T) {
 			members = append(members, w.joinAs("new", 2, nil))
 			time.Sleep(2 * time.Minute)
 			w.check(published)
-			left += w.happens["a shard is left to newer programs"]
+			left += w.happened("a shard is left to newer programs")
 			for _, m := range members {
 				m.cancel()
 				<-m.done
@@ -94,7 +94,7 @@ func TestAnOlderMemberLeavesItsShards(t *testing.T) {
 			if h, err := w.store.Head(context.Background(), id); err != nil || int(h.Position.Sequence) != want || h.Version != "test-1" {
 				t.Errorf("shard %s stands at %+v, %v; want %d", id, h, err, want)
 			}
-			if box, err := w.store.Outbox(context.Background(), id); err != nil || len(box) != 0 {
+			if box, err := w.store.Outbox(context.Background(), id, 0); err != nil || len(box) != 0 {
 				t.Errorf("shard %s: %d records have not left, %v", id, len(box), err)
 			}
 		}
