@@ -165,7 +165,7 @@ func (s *Scorer) load(ctx context.Context, key leadkey.Key) (*lead.Lead, *lead.L
 func (s *Scorer) loadState(ctx context.Context, m *lead.Machine, shard, key string) (fold.State, error) {
 	var main []byte
 	for attempt := 0; ; attempt++ {
-		got, err := s.o.Store.Load(ctx, shard, []string{key})
+		got, err := s.o.Store.Load(ctx, shard, 0, []string{key})
 		if err != nil {
 			return nil, unavailable(err)
 		}
@@ -181,7 +181,7 @@ func (s *Scorer) loadState(ctx context.Context, m *lead.Machine, shard, key stri
 		for _, p := range parts {
 			fields = append(fields, fold.Field(key, p))
 		}
-		if got, err = s.o.Store.Load(ctx, shard, fields); err != nil {
+		if got, err = s.o.Store.Load(ctx, shard, 0, fields); err != nil {
 			return nil, unavailable(err)
 		}
 		if string(got[0]) != string(main) && attempt < 5 {

@@ -134,7 +134,7 @@ func (b *bench) folded() {
 				quiet = 0
 				return false
 			}
-			box, err := b.store.Outbox(b.ctx, s.GetId())
+			box, err := b.store.Outbox(b.ctx, s.GetId(), 0)
 			if err != nil || len(box) > 0 {
 				quiet = 0
 				return false

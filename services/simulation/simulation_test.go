@@ -94,7 +94,7 @@ func (w *world) folded() error {
 		if err != nil {
 			return err
 		}
-		left, err := w.store.Outbox(w.t.Context(), id)
+		left, err := w.store.Outbox(w.t.Context(), id, 0)
 		if err != nil {
 			return err
 		}

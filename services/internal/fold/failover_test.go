@@ -94,7 +94,7 @@ func failOver(t *testing.T, url string, before, kill func()) {
 	}
 	head, err := st.Head(ctx, "a")
 	must(t, err)
-	v, err := st.Load(ctx, "a", []string{"count"})
+	v, err := st.Load(ctx, "a", 0, []string{"count"})
 	must(t, err)
 	if string(v[0]) != fmt.Sprint(head.Position.Sequence) {
 		t.Errorf("the position is %d, and the state is of %s", head.Position.Sequence, v[0])

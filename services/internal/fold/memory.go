@@ -119,10 +119,13 @@ func (m *Memory) Head(_ context.Context, shard string) (Head, error) {
 }
 
 // Load implements Store.
-func (m *Memory) Load(_ context.Context, shard string, fields []string) ([][]byte, error) {
+func (m *Memory) Load(_ context.Context, shard string, since uint64, fields []string) ([][]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.shard(shard)
+	if s.head.Position.Sequence < since {
+		return nil, ErrPosition
+	}
 	out := make([][]byte, len(fields))
 	for i, f := range fields {
 		out[i] = slices.Clone(s.fields[f])
@@ -144,10 +147,14 @@ func (m *Memory) Scan(_ context.Context, shard string, fn func(string, []byte) b
 }
 
 // Outbox implements Store.
-func (m *Memory) Outbox(_ context.Context, shard string) ([]Record, error) {
+func (m *Memory) Outbox(_ context.Context, shard string, since uint64) ([]Record, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return sortedRecords(m.shard(shard).outbox)
+	s := m.shard(shard)
+	if s.head.Position.Sequence < since {
+		return nil, ErrPosition
+	}
+	return sortedRecords(s.outbox)
 }
 
 func sortedRecords(outbox map[string][]byte) ([]Record, error) {

@@ -87,7 +87,7 @@ func (o *owner) run(ctx context.Context) error {
 	if err := o.fetch(ctx, []string{""}); err != nil {
 		return err
 	}
-	left, err := o.Store.Outbox(ctx, o.ID)
+	left, err := o.Store.Outbox(ctx, o.ID, head.Position.Sequence)
 	if err != nil {
 		return err
 	}
@@ -356,7 +356,7 @@ func (o *owner) retry(ctx context.Context, what, operation string, f func() erro
 // load reads records of states until the store answers.
 func (o *owner) load(ctx context.Context, fields []string) (values [][]byte, err error) {
 	err = o.retry(ctx, "loading states", loading, func() error {
-		values, err = o.Store.Load(ctx, o.ID, fields)
+		values, err = o.Store.Load(ctx, o.ID, o.committed.Sequence, fields)
 		return err
 	})
 	return values, err

@@ -187,16 +187,17 @@ func headOf(position, version any) (Head, error) {
 }
 
 // Load implements Store.
-func (s *Redis) Load(ctx context.Context, shard string, fields []string) ([][]byte, error) {
+func (s *Redis) Load(ctx context.Context, shard string, since uint64, fields []string) ([][]byte, error) {
 	if len(fields) == 0 {
 		return nil, nil
 	}
-	vs, err := s.rdb.HMGet(ctx, stateKey(shard), fields...).Result()
+	var vs *redis.SliceCmd
+	err := s.read(ctx, shard, since, func(p redis.Pipeliner) { vs = p.HMGet(ctx, stateKey(shard), fields...) })
 	if err != nil {
 		return nil, err
 	}
-	out := make([][]byte, len(vs))
-	for i, v := range vs {
+	out := make([][]byte, len(fields))
+	for i, v := range vs.Val() {
 		if t, ok := v.(string); ok {
 			out[i] = []byte(t)
 		}
@@ -204,13 +205,34 @@ func (s *Redis) Load(ctx context.Context, shard string, fields []string) ([][]by
 	return out, nil
 }
 
+// read asks for a part of a shard, and first, on the same connection, how far the shard is. A connection to a server that was
+// the master until a moment ago may still answer, with what it had then: states folded from there would be committed to the
+// new master, whose position is the owner's.
+func (s *Redis) read(ctx context.Context, shard string, since uint64, ask func(redis.Pipeliner)) error {
+	var at *redis.SliceCmd
+	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		at = p.HMGet(ctx, metaKey(shard), "position")
+		ask(p)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	head, err := headOf(at.Val()[0], nil)
+	if err == nil && head.Position.Sequence < since {
+		return ErrPosition
+	}
+	return err
+}
+
 // Outbox implements Store.
-func (s *Redis) Outbox(ctx context.Context, shard string) ([]Record, error) {
-	m, err := s.rdb.HGetAll(ctx, outboxKey(shard)).Result()
+func (s *Redis) Outbox(ctx context.Context, shard string, since uint64) ([]Record, error) {
+	var m *redis.MapStringStringCmd
+	err := s.read(ctx, shard, since, func(p redis.Pipeliner) { m = p.HGetAll(ctx, outboxKey(shard)) })
 	if err != nil {
 		return nil, err
 	}
-	return sortedRecords(bytesOf(m))
+	return sortedRecords(bytesOf(m.Val()))
 }
 
 func bytesOf(m map[string]string) map[string][]byte {

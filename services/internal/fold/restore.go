@@ -184,7 +184,7 @@ func (o *owner) wipe(ctx context.Context) error {
 		return err
 	}
 	return retry(ctx, o.Logger, "looking for leftovers", func() error {
-		records, err := o.Store.Outbox(ctx, o.ID)
+		records, err := o.Store.Outbox(ctx, o.ID, 0)
 		if err != nil || len(records) == 0 {
 			return err
 		}

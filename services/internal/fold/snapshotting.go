@@ -272,7 +272,7 @@ func (o *owner) saveLast(ctx context.Context) error {
 	}
 	defer o.snapshots.pace.done(time.Now())
 	return o.save(ctx, head, func(ctx context.Context) (*snapshotTail, error) {
-		records, err := o.Store.Outbox(ctx, o.ID)
+		records, err := o.Store.Outbox(ctx, o.ID, head.Position.Sequence)
 		if err != nil {
 			return nil, err
 		}

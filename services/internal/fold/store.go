@@ -56,13 +56,14 @@ type Store interface {
 	Leases
 	// Head returns where a shard stands.
 	Head(ctx context.Context, shard string) (Head, error)
-	// Load returns the records with these names (see Field); nil where there is none.
-	Load(ctx context.Context, shard string, fields []string) ([][]byte, error)
+	// Load returns the records with these names (see Field) as of a sequence or later; nil where there is none. ErrPosition
+	// says that what answers is not that far, as a server that was the master and follows the new one.
+	Load(ctx context.Context, shard string, since uint64, fields []string) ([][]byte, error)
 	// Scan calls fn for every record of a shard's states, in no order, until fn returns false. A record that changes
 	// meanwhile may come in either form.
 	Scan(ctx context.Context, shard string, fn func(field string, value []byte) bool) error
-	// Outbox returns what is in the outbox, in order.
-	Outbox(ctx context.Context, shard string) ([]Record, error)
+	// Outbox returns what is in the outbox as of a sequence or later, in order; ErrPosition as Load.
+	Outbox(ctx context.Context, shard string, since uint64) ([]Record, error)
 	// Commit applies all of c or nothing. See Commit.
 	Commit(ctx context.Context, c *Commit) error
 	// Dump returns a shard whole, as it was at one instant.

@@ -39,7 +39,7 @@ func Store(t *testing.T, open func(t *testing.T) fold.Store) {
 			Lease: l, Version: "v1", From: pos(1), To: pos(2), Nonce: "n2",
 			Fields: []fold.FieldValue{{Name: "j", Value: []byte("two")}}, Deleted: []string{"k/p"},
 		}))
-		got, err := s.Load(ctx, "3", []string{"k", "k/p", "j", "none"})
+		got, err := s.Load(ctx, "3", 2, []string{"k", "k/p", "j", "none"})
 		must(t, err)
 		if string(got[0]) != "one" || got[1] != nil || string(got[2]) != "two" || got[3] != nil {
 			t.Errorf("Load = %q", got)
@@ -57,12 +57,17 @@ func Store(t *testing.T, open func(t *testing.T) fold.Store) {
 		if h.Position != pos(2) || h.Version != "v1" {
 			t.Errorf("Head = %+v", h)
 		}
-		box, err := s.Outbox(ctx, "3")
+		box, err := s.Outbox(ctx, "3", 2)
 		must(t, err)
 		if len(box) != 1 || fmt.Sprintf("%+v", box[0]) != fmt.Sprintf("%+v", rec) {
 			t.Errorf("Outbox = %+v, want %+v", box, rec)
 		}
 		must(t, s.Commit(ctx, &fold.Commit{Lease: l, Version: "v1", From: pos(2), To: pos(2), Nonce: "n3", Left: []string{rec.ID()}}))
+		// What answers may be a server that was the master, and is behind.
+		_, err = s.Load(ctx, "3", 3, []string{"k"})
+		refused(t, err, fold.ErrPosition)
+		_, err = s.Outbox(ctx, "3", 3)
+		refused(t, err, fold.ErrPosition)
 		d, err := s.Dump(ctx, "3")
 		must(t, err)
 		if len(d.Outbox) != 0 || len(d.Fields) != 2 || d.Position != pos(2) {
@@ -94,7 +99,7 @@ func Store(t *testing.T, open func(t *testing.T) fold.Store) {
 		if p != pos(1) {
 			t.Errorf("Renew returned the position %+v", p)
 		}
-		got, err := s.Load(ctx, "0", []string{"k"})
+		got, err := s.Load(ctx, "0", 1, []string{"k"})
 		must(t, err)
 		if string(got[0]) != "1" {
 			t.Errorf("a refused commit changed k to %q", got[0])
@@ -213,7 +218,7 @@ func Store(t *testing.T, open func(t *testing.T) fold.Store) {
 			must(t, s.Commit(ctx, &fold.Commit{Lease: l, To: pos(1), Nonce: "n", Fields: []fold.FieldValue{{Name: "k", Value: []byte(id)}}}))
 		}
 		for _, id := range []string{"0", "9", "f"} {
-			got, err := s.Load(ctx, id, []string{"k"})
+			got, err := s.Load(ctx, id, 0, []string{"k"})
 			must(t, err)
 			if string(got[0]) != id {
 				t.Errorf("shard %s holds %q", id, got[0])
