@@ -179,7 +179,7 @@ func (m *Memory) Commit(_ context.Context, c *Commit) error {
 		return nil
 	case s.token == "" || s.token != c.Lease.Token:
 		return ErrFenced
-	case s.head.Position != c.From:
+	case s.head.Position != c.From, c.After != "" && s.nonce != c.After:
 		return ErrPosition
 	}
 	for _, f := range c.Fields {

@@ -53,6 +53,7 @@ type owner struct {
 	records   []Record
 	arena     []byte
 	newer     *VersionError // met in the log: only what comes before it is committed
+	chain     string        // nonce of the last restoring commit, which the next commit must follow
 	snapshots snapshotting
 
 	outbox   queue
@@ -371,7 +372,7 @@ func (o *owner) build() *Commit {
 		}
 	}
 	c := &Commit{
-		Lease: o.lease, Version: o.version(), From: o.committed, To: o.folded, Nonce: rand.Text(),
+		Lease: o.lease, Version: o.version(), From: o.committed, To: o.folded, Nonce: rand.Text(), After: o.chain,
 		Records: o.records, Left: left, messages: len(o.progress.arrived),
 	}
 	type span struct {
@@ -401,7 +402,7 @@ func (o *owner) build() *Commit {
 	if o.arena = arena; cap(arena) > 8<<20 {
 		o.arena = nil
 	}
-	o.dirty, o.records = o.dirty[:0], nil
+	o.dirty, o.records, o.chain = o.dirty[:0], nil, ""
 	o.snapshots.built(c)
 	return c
 }

@@ -244,13 +244,13 @@ func bytesOf(m map[string]string) map[string][]byte {
 }
 
 // commitScript is the fence. Arguments: token, from, nonce, to, version, number of field arguments, of deleted fields,
-// of outbox arguments, of outbox ids that have left; then these. Lua's unpack takes some thousand values at a time.
+// of outbox arguments, of outbox ids that have left, nonce before; then these. Lua's unpack takes some thousand values at a time.
 var commitScript = redis.NewScript(`
 local m = redis.call('HMGET', KEYS[1], 'nonce', 'token', 'position')
 if m[1] == ARGV[3] then return 'repeated' end
 if m[2] ~= ARGV[1] then return 'token' end
-if (m[3] or '') ~= ARGV[2] then return 'position' end
-local i = 10
+if (m[3] or '') ~= ARGV[2] or ARGV[10] ~= '' and m[1] ~= ARGV[10] then return 'position' end
+local i = 11
 local function each(n, cmd, key)
   local stop = i + n
   while i < stop do
@@ -268,9 +268,9 @@ return 'ok'`)
 
 // Commit implements Store.
 func (s *Redis) Commit(ctx context.Context, c *Commit) error {
-	args := make([]any, 0, 9+2*len(c.Fields)+len(c.Deleted)+2*len(c.Records)+len(c.Left))
+	args := make([]any, 0, 10+2*len(c.Fields)+len(c.Deleted)+2*len(c.Records)+len(c.Left))
 	args = append(args, c.Lease.Token, c.From.String(), c.Nonce, c.To.String(), c.Version,
-		2*len(c.Fields), len(c.Deleted), 2*len(c.Records), len(c.Left))
+		2*len(c.Fields), len(c.Deleted), 2*len(c.Records), len(c.Left), c.After)
 	for i := range c.Fields {
 		args = append(args, c.Fields[i].Name, c.Fields[i].Value)
 	}

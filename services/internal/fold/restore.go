@@ -149,10 +149,13 @@ func (o *owner) restoreFrom(ctx context.Context, info SnapshotInfo) (Head, error
 	}
 }
 
-// put commits to the shard while it has no position.
+// put commits to the shard while it has no position. What the position proves of other commits, that the store did not go
+// back in time and that none comes late whose answer was lost, the chain of their nonces proves of these.
 func (o *owner) put(ctx context.Context, c *Commit) error {
-	c.Lease, c.Nonce = o.lease, rand.Text()
-	return retry(ctx, o.Logger, "restoring a shard", func() error { return o.Store.Commit(ctx, c) })
+	c.Lease, c.Nonce, c.After = o.lease, rand.Text(), o.chain
+	err := retry(ctx, o.Logger, "restoring a shard", func() error { return o.Store.Commit(ctx, c) })
+	o.chain = c.Nonce
+	return err
 }
 
 // wipe forgets what a restore that was cut short has left in a shard that has no position.

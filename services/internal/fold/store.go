@@ -92,13 +92,17 @@ type Dump struct {
 }
 
 // Commit is one atomic change of a shard. It applies only if the stored token is Lease.Token and the stored position
-// is From. The nonce of the last applied commit is kept: repeating it is success and changes nothing.
+// is From; else nothing changes, and the error is ErrFenced or ErrPosition. The nonce of the last applied commit is kept:
+// repeating it is success and changes nothing.
 type Commit struct {
 	Lease   Lease
 	Version string
 	From    Position
 	To      Position
 	Nonce   string
+	// After is the nonce of the commit that must be the last applied one; "" = any. Commits that leave the position as it is
+	// need it where none of them may be lost, or come late.
+	After string
 	// Fields to set, as name and value in turn; Deleted are names to delete.
 	Fields  []FieldValue
 	Deleted []string

@@ -105,6 +105,12 @@ func Store(t *testing.T, open func(t *testing.T) fold.Store) {
 			t.Errorf("a refused commit changed k to %q", got[0])
 		}
 		must(t, s.Commit(ctx, &fold.Commit{Lease: l2, From: pos(1), To: pos(2), Nonce: "n4"}))
+		// One that must follow another is refused unless that was the last.
+		k := []fold.FieldValue{{Name: "k", Value: []byte("3")}}
+		refused(t, s.Commit(ctx, &fold.Commit{Lease: l2, From: pos(2), To: pos(2), Nonce: "n5", After: "n1", Fields: k}), fold.ErrPosition)
+		follows := fold.Commit{Lease: l2, From: pos(2), To: pos(2), Nonce: "n6", After: "n4", Fields: k}
+		must(t, s.Commit(ctx, &follows))
+		must(t, s.Commit(ctx, &follows))
 	})
 
 	t.Run("leases", func(t *testing.T) {
