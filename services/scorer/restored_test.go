@@ -1,8 +1,11 @@
 package scorer_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +17,7 @@ import (
 	"github.com/leadbaton/baton/api/leadkey"
 	"github.com/leadbaton/baton/api/subject"
 	"github.com/leadbaton/baton/services/internal/embedded"
+	"github.com/leadbaton/baton/services/internal/fold"
 	"github.com/leadbaton/baton/services/internal/stream"
 )
 
@@ -159,4 +163,67 @@ func stopped(b *bench) string {
 		}
 	}
 	return ""
+}
+
+// lateSnapshot is a store of a shard whose snapshot is completed while the shard is adopted.
+type lateSnapshot struct {
+	fold.Store
+	save func()
+}
+
+func (s *lateSnapshot) Reset(ctx context.Context, shard string, to fold.Position, wipe bool) error {
+	s.save()
+	return s.Store.Reset(ctx, shard, to, wipe)
+}
+
+// TestReplayIgnoresALateSnapshot: a shard that is replayed is folded from its stream's start, also if one of its snapshots was
+// being stored when the others were deleted.
+func TestReplayIgnoresALateSnapshot(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	ns, err := embedded.StartNATS(embedded.NATSOptions{Dir: t.TempDir()})
+	must(t, err)
+	defer ns.Stop()
+	conn, err := stream.Connect(ctx, stream.Options{InProcess: ns, Logger: logger(), Name: "test"})
+	must(t, err)
+	defer conn.Close()
+	must(t, conn.EnsureStreams(ctx))
+	var log said
+	late := &lateSnapshot{Store: fold.NewMemory()}
+	b := &bench{t: t, ctx: ctx, conn: conn, store: late, log: slog.New(slog.NewTextHandler(&log, nil))}
+	b.run()
+	who := addressIn("3")
+	for i := range 2000 {
+		b.publish(event(fmt.Sprint("e", i), "page.viewed", time.Now(), map[string]any{"email": who}, nil))
+	}
+	b.folded()
+	b.stop() // takes the snapshot
+	list, err := conn.Snapshots().List(ctx, "3")
+	must(t, err)
+	if len(list) != 1 {
+		t.Fatalf("%d snapshots", len(list))
+	}
+	r, err := conn.Snapshots().Open(ctx, "3", list[0].Name)
+	must(t, err)
+	body, err := io.ReadAll(r)
+	must(t, err)
+	must(t, r.Close())
+	head, err := late.Head(ctx, "3")
+	must(t, err)
+	late.save = func() {
+		must(t, conn.Snapshots().Save(ctx, "3", head, func(w io.Writer) error {
+			_, err := io.Copy(w, bytes.NewReader(body))
+			return err
+		}))
+	}
+	b.run()
+	defer func() { b.stop() }()
+	b.folded()
+	_, err = b.shards.Adopt(ctx, &shardv1.AdoptRequest{RequestId: "1", Shard: "3", Mode: shardv1.AdoptRequest_MODE_REPLAY})
+	must(t, err)
+	b.folded()
+	if n := log.times(fromSnapshot); n != 0 {
+		t.Errorf("%d shards went on from a snapshot that is from before the adoption", n)
+	}
+	b.verify()
 }

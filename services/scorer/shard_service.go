@@ -180,7 +180,8 @@ func (s *Scorer) adopt(ctx context.Context, id string, was fold.Position, mode s
 		if err != nil {
 			return fmt.Errorf("stream: %w", err)
 		}
-		return s.o.Store.Reset(ctx, id, fold.Position{}, true)
+		// The start of this stream, and not nowhere: from there it would go on from a snapshot, and one may have been under way.
+		return s.o.Store.Reset(ctx, id, fold.Position{Created: info.Created}, true)
 	}
 	if err := log.Adopt(ctx, at.Sequence, 0, now); err != nil {
 		return fmt.Errorf("stream: %w", err)
