@@ -491,7 +491,7 @@ func TestFaults(t *testing.T) {
 		"the log was interrupted", "a member was replaced", "a member was paused", "the store went back in time", "the store was flushed",
 		"the fence refused a token", "the fence refused a position", "a snapshot failed while it was written or read", "a snapshot was damaged", "a scan failed",
 		"everything was started anew", "a shard was compared with its snapshot",
-		"the store had lost a shard; it goes on from a snapshot", "a snapshot cannot be used; the one before it is tried",
+		"the store had nothing of a shard; it goes on from a snapshot", "a snapshot cannot be used; the one before it is tried",
 		"a snapshot could not be taken; the next one is tried later", "reading a snapshot failed; it is tried again",
 	} {
 		if happened[must] == 0 {

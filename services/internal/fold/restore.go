@@ -99,8 +99,8 @@ func (o *owner) restore(ctx context.Context) (Head, error) {
 		head, err := o.restoreFrom(ctx, info)
 		switch bad := (*unusableError)(nil); {
 		case err == nil:
-			o.Logger.Info("the store had lost a shard; it goes on from a snapshot", "shard", o.ID, "snapshot", info.Name,
-				"sequence", head.Position.Sequence, "bytes", info.Size, "took", time.Since(began))
+			o.Logger.Info("the store had nothing of a shard; it goes on from a snapshot", "shard", o.ID, "snapshot", info.Name,
+				"sequence", head.Position.Sequence, "bytes", info.Size, "took", time.Since(began).String())
 			return head, nil
 		case !errors.As(err, &bad):
 			return Head{}, err

@@ -166,7 +166,7 @@ func appendTo(l *foldtest.Log, n int) {
 // followed by another member while it writes takes none: its scan may have found states of two instants.
 func TestTheLastMemberTakesASnapshot(t *testing.T) {
 	for followed, says := range map[bool]string{
-		false: "the store had lost a shard; it goes on from a snapshot", true: "no snapshot was taken at the end; the next start folds more",
+		false: "the store had nothing of a shard; it goes on from a snapshot", true: "no snapshot was taken at the end; the next start folds more",
 	} {
 		t.Run(fmt.Sprintf("followed %v", followed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
