@@ -25,7 +25,7 @@ type shardService struct {
 func (s *shardService) List(ctx context.Context, _ *shardv1.ListRequest) (*shardv1.ListResponse, error) {
 	owners, err := s.o.Store.Owners(ctx, subject.Shards[:])
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, unavailable(fmt.Errorf("asking Redis who owns them: %w", err))
 	}
 	out := &shardv1.ListResponse{}
 	for _, id := range subject.Shards {

@@ -15,7 +15,7 @@ import (
 
 // httpFlag is where a process answers HTTP.
 type httpFlag struct {
-	HTTP string `name:"http" env:"BATON_HTTP" placeholder:"ADDR" help:"Where to listen for HTTP (/livez, /readyz): HOST:PORT, :PORT for every network, or off. By default ${http}, if nothing listens there yet."`
+	HTTP string `name:"http" env:"BATON_HTTP" placeholder:"ADDR" help:"Where to listen for HTTP (/livez, /readyz, /metrics): HOST:PORT, :PORT for every network, or off. By default ${http}, if nothing listens there yet."`
 }
 
 // noHTTP is the value of --http for none.

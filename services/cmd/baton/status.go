@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -39,7 +39,7 @@ func (c *statusCommand) Run(s *system) error {
 		if len(o.Missing) == 1 {
 			return asked
 		}
-		return errors.New(o.Missing[0] + " (and of the others none answers either)")
+		return errors.New(strings.Join(o.Missing, "; "))
 	}
 	switch {
 	case asked != nil: // that is what is missing
@@ -101,7 +101,7 @@ func (c *statusCommand) show(s *system, o *screen.Overview) error {
 	}
 	problems := o.Problems(p.Now)
 	out := shown{
-		Well: len(problems)+len(o.Missing) == 0, Problems: slices.Concat([]string{}, problems), Missing: slices.Concat([]string{}, o.Missing),
+		Well: len(problems)+len(o.Missing) == 0, Problems: append([]string{}, problems...), Missing: append([]string{}, o.Missing...),
 		Shards: json.RawMessage("null"), Router: json.RawMessage("null"),
 	}
 	for _, part := range []struct {

@@ -65,7 +65,7 @@ func whose(ours bool) string {
 
 func states(redis string) string {
 	if redis == "" {
-		return "in memory, folded from the log at each start"
+		return "in memory, restored from snapshots and the log at each start"
 	}
 	return "in Redis"
 }

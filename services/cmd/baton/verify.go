@@ -12,7 +12,7 @@ import (
 type verifyCommand struct {
 	Data         string        `placeholder:"DIR" help:"Verify the data of a 'baton up' that is not running, instead of asking a running one."`
 	Shards       []shardDigits `name:"shard" placeholder:"N" help:"Only this shard, one hex digit; may be given more than once."`
-	FromSnapshot bool          `help:"Fold on from each shard's newest snapshot instead of from the start: faster, and the only way once messages were erased."`
+	FromSnapshot bool          `help:"Fold on from each shard's newest snapshot, if it has one, instead of from the start: faster, and the only way once messages were erased."`
 	outputFlag
 	clientFlags
 }

@@ -118,6 +118,11 @@ func (p *Page) Verified(r *shardv1.VerifyResponse) {
 		p.line("%s: %s", text, Count(uint64(n), "difference", "differences"))
 		return
 	}
+	if r.GetStates() == 0 && r.GetFacts() == 0 {
+		// Equal would be true, and would be read as a proof.
+		p.line("%s: there was nothing to compare with", text)
+		return
+	}
 	p.line("%s: %s", text, p.dress(good, "all equal"))
 }
 
