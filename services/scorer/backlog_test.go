@@ -21,13 +21,7 @@ import (
 //
 //	go test -run '^$' -bench Backlog -benchtime 3x ./scorer    (BATON_BACKLOG=500000 for another size)
 func BenchmarkBacklog(b *testing.B) {
-	n := 200_000
-	if s := os.Getenv("BATON_BACKLOG"); s != "" {
-		var err error
-		if n, err = strconv.Atoi(s); err != nil {
-			b.Fatal(err)
-		}
-	}
+	n := backlogSize(b)
 	b.Run("processes", func(b *testing.B) {
 		ns, rs := servertest.NATS(b), servertest.Redis(b)
 		conn, err := stream.Connect(b.Context(), stream.Options{URL: ns.URL(), Logger: logger()})
@@ -57,6 +51,65 @@ func BenchmarkBacklog(b *testing.B) {
 	})
 }
 
+// backlogSize is how many events a backlog has.
+func backlogSize(b *testing.B) int {
+	s := os.Getenv("BATON_BACKLOG")
+	if s == "" {
+		return 200_000
+	}
+	n, err := strconv.Atoi(s)
+	must(b, err)
+	return n
+}
+
+// BenchmarkStart is the start of `baton up` with a backlog that was folded before: its store is empty, and is filled from the
+// snapshots that the last stop left, or, without them, by folding the backlog anew. One operation is one start, until all is
+// folded:
+//
+//	BATON_BACKLOG=3000000 go test -run '^$' -bench Start -benchtime 1x -timeout 1h ./scorer
+func BenchmarkStart(b *testing.B) {
+	ns, err := embedded.StartNATS(embedded.NATSOptions{Dir: b.TempDir()})
+	must(b, err)
+	defer ns.Stop()
+	conn, err := stream.Connect(b.Context(), stream.Options{InProcess: ns, Logger: logger()})
+	must(b, err)
+	defer conn.Close()
+	must(b, conn.EnsureStreams(b.Context()))
+	w := &bench{t: b, ctx: b.Context(), conn: conn}
+	w.activate(benchmark.Agreement(), 1)
+	publishMany(b, conn, backlogSize(b))
+	start := func(b *testing.B) {
+		for range b.N {
+			b.StopTimer()
+			rs, err := embedded.StartRedis()
+			must(b, err)
+			w.store = rs
+			b.StartTimer()
+			w.run()
+			w.folded()
+			b.StopTimer()
+			w.stop()
+			rs.Stop()
+		}
+	}
+	b.Run("stream", func(b *testing.B) {
+		forgetSnapshots(b, conn)
+		start(b)
+	})
+	b.Run("snapshots", start)
+}
+
+// forgetSnapshots lets the next start fold the streams from their beginning.
+func forgetSnapshots(b *testing.B, conn *stream.Conn) {
+	for _, id := range subject.Shards {
+		list, err := conn.Snapshots().List(b.Context(), id)
+		must(b, err)
+		for _, info := range list {
+			must(b, conn.Snapshots().Forget(b.Context(), id, info.Name))
+		}
+	}
+}
+
 func backlog(b *testing.B, conn *stream.Conn, n int, open func() (fold.Store, func())) {
 	must(b, conn.EnsureStreams(b.Context()))
 	w := &bench{t: b, ctx: b.Context(), conn: conn}
@@ -71,6 +124,7 @@ func backlog(b *testing.B, conn *stream.Conn, n int, open func() (fold.Store, fu
 	b.ResetTimer()
 	for range b.N {
 		b.StopTimer()
+		forgetSnapshots(b, conn)
 		store, closeStore := open()
 		ctx, cancel := context.WithCancel(b.Context())
 		w := &bench{t: b, ctx: ctx, conn: conn, store: store}

@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/leadbaton/baton/services/internal/fold"
+	"github.com/leadbaton/baton/services/internal/stream"
 )
 
 // The parts of a run.
@@ -243,7 +244,8 @@ func (st *site) streamsAsNoted(ctx context.Context) error {
 	return withJetStream(st.natsURL, func(js jetstream.JetStream) error {
 		names := js.StreamNames(ctx)
 		for n := range names.Name() {
-			if !slices.Contains(st.streams, n) {
+			// A snapshot would spare the next scorer the work that is measured.
+			if n == "OBJ_"+stream.SnapshotsBucket || !slices.Contains(st.streams, n) {
 				if err := js.DeleteStream(ctx, n); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 					return err
 				}
