@@ -54,10 +54,17 @@ func (c *Conn) ensureSnapshots(ctx context.Context) error {
 	return nil
 }
 
+// bucket creates the bucket anew if it was deleted under way: no shard waits for what will not come back.
 func (s *Snapshots) bucket(ctx context.Context) (jetstream.ObjectStore, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWait)
 	defer cancel()
-	return s.c.js.ObjectStore(ctx, SnapshotsBucket)
+	b, err := s.c.js.ObjectStore(ctx, SnapshotsBucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		if err = s.c.ensureSnapshots(ctx); err == nil {
+			b, err = s.c.js.ObjectStore(ctx, SnapshotsBucket)
+		}
+	}
+	return b, err
 }
 
 // kept is one snapshot that is there.
@@ -228,7 +235,8 @@ func (w *chunkWriter) send() error {
 			return err
 		}
 	}
-	f, err := w.c.js.PublishMsgAsync(&nats.Msg{Subject: w.subject, Data: w.chunk})
+	// The client never sends one again by itself: others would be stored before it.
+	f, err := w.c.js.PublishMsgAsync(&nats.Msg{Subject: w.subject, Data: w.chunk}, jetstream.WithRetryAttempts(0))
 	if err != nil {
 		return err
 	}

@@ -214,3 +214,77 @@ func TestADamagedObjectIsNoticed(t *testing.T) {
 		})
 	}
 }
+
+// TestTheBucketIsDeleted under way: then there are no snapshots, for which no shard waits, and the next one makes it anew.
+func TestTheBucketIsDeleted(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	ns, err := embedded.StartNATS(embedded.NATSOptions{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Stop()
+	c := connectTo(t, ctx, stream.Options{InProcess: ns, Name: "test"})
+	defer c.Close()
+	s := c.Snapshots()
+	save(t, ctx, s, "3", 5, noise(1000))
+	js, err := jetstream.New(c.NATS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteObjectStore(ctx, stream.SnapshotsBucket); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := s.List(ctx, "3"); err != nil || len(list) != 0 {
+		t.Fatalf("List = %v, %v", list, err)
+	}
+	if err := js.DeleteObjectStore(ctx, stream.SnapshotsBucket); err != nil {
+		t.Fatal(err)
+	}
+	save(t, ctx, s, "3", 6, noise(1000))
+	if list, err := s.List(ctx, "3"); err != nil || len(list) != 1 {
+		t.Fatalf("List = %v, %v", list, err)
+	}
+}
+
+// TestChunksKeepTheirOrder: while no server answers for the bucket, as between two leaders of it, a later chunk must not be
+// stored before an earlier one that is sent again.
+func TestChunksKeepTheirOrder(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	ns, err := embedded.StartNATS(embedded.NATSOptions{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Stop()
+	c := connectTo(t, ctx, stream.Options{InProcess: ns, Name: "test"})
+	defer c.Close()
+	js, err := jetstream.New(c.NATS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := c.Snapshots()
+	err = s.Save(ctx, "3", fold.Head{Position: fold.Position{Created: 1, Sequence: 5}, Version: "v"}, func(w io.Writer) error {
+		if err := js.DeleteObjectStore(ctx, stream.SnapshotsBucket); err != nil {
+			return err
+		}
+		if _, err := w.Write(noise(600 << 10)); err != nil { // its first chunk is sent, and nobody is there
+			return err
+		}
+		if _, err := js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: stream.SnapshotsBucket}); err != nil {
+			return err
+		}
+		_, err := w.Write(noise(600 << 10))
+		return err
+	})
+	if err != nil {
+		return // nothing was saved, and whoever saves knows it
+	}
+	list, err := s.List(ctx, "3")
+	if err != nil || len(list) != 1 {
+		t.Fatalf("List = %v, %v", list, err)
+	}
+	if _, err := readSnapshot(ctx, s, "3", list[0].Name); err != nil {
+		t.Errorf("what was saved without an error: %v", err)
+	}
+}
