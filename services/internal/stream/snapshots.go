@@ -157,7 +157,10 @@ func (s *Snapshots) Save(ctx context.Context, shard string, began fold.Head, wri
 	defer func() {
 		if err != nil {
 			_ = w.drain()
-			s.purge(w.subject)
+			// Whoever waits for the shard waits for this.
+			cleaning, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			s.purge(cleaning, w.subject)
 		}
 	}()
 	if err := write(w); err != nil {
@@ -184,16 +187,14 @@ func (s *Snapshots) Save(ctx context.Context, shard string, began fold.Head, wri
 		return err
 	}
 	if oldest.info != nil {
-		s.purge(chunksOf(oldest.info.NUID))
+		s.purge(asking, chunksOf(oldest.info.NUID))
 	}
 	s.sweep(ctx, b)
 	return nil
 }
 
 // purge deletes chunks that no object has, or will have. What is left is swept later.
-func (s *Snapshots) purge(subject string) {
-	ctx, cancel := context.WithTimeout(context.Background(), answerWait)
-	defer cancel()
+func (s *Snapshots) purge(ctx context.Context, subject string) {
 	if st, err := s.c.js.Stream(ctx, "OBJ_"+SnapshotsBucket); err == nil {
 		_ = st.Purge(ctx, jetstream.WithPurgeSubject(subject))
 	}
@@ -336,11 +337,23 @@ func (s *Snapshots) Open(ctx context.Context, _, name string) (io.ReadCloser, er
 			return err == nil
 		})
 		if err == nil && jetstream.GetObjectDigestValue(sum) != info.Digest {
-			err = fmt.Errorf("%w: its digest is not that of the object", fold.ErrDamaged)
+			err = s.mismatch(ctx, b, info)
 		}
 		_ = w.CloseWithError(err) // nil is io.EOF
 	}()
 	return &objectReader{r, cancel, ended}, nil
+}
+
+// mismatch says why what was read of an object is not it: it is damaged, or was replaced under its reader.
+func (s *Snapshots) mismatch(ctx context.Context, b jetstream.ObjectStore, read *jetstream.ObjectInfo) error {
+	now, err := b.GetInfo(ctx, read.Name)
+	switch {
+	case err != nil && !errors.Is(err, jetstream.ErrObjectNotFound):
+		return err
+	case err == nil && now.NUID == read.NUID:
+		return fmt.Errorf("%w: its digest is not that of the object", fold.ErrDamaged)
+	}
+	return errors.New("stream: the snapshot was replaced while it was read")
 }
 
 // objectReader reads an object. What it holds of it at a time is what the server sends ahead.

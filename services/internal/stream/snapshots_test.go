@@ -132,6 +132,7 @@ func testSnapshots(t *testing.T, on func(*testing.T) server) {
 		t.Fatal(err)
 	}
 	_ = r.Close()
+	replacedUnderItsReader(t, ctx, s)
 	if err := s.Forget(ctx, "3", names[0]); err != nil {
 		t.Fatal(err)
 	}
@@ -148,6 +149,29 @@ func testSnapshots(t *testing.T, on func(*testing.T) server) {
 }
 
 // chunks is how many messages the bucket has.
+// replacedUnderItsReader: a reader whose snapshot is replaced is not told that it is damaged, or it would delete the new one.
+func replacedUnderItsReader(t *testing.T, ctx context.Context, s *stream.Snapshots) {
+	t.Helper()
+	save(t, ctx, s, "9", 1, noise(24<<20)) // more than is sent ahead
+	_, names := sequences(t, ctx, s, "9")
+	r, err := s.Open(ctx, "9", names[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	if _, err := io.ReadFull(r, make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	save(t, ctx, s, "9", 2, noise(100))
+	save(t, ctx, s, "9", 3, noise(100))
+	if _, err := io.Copy(io.Discard, r); err == nil || errors.Is(err, fold.ErrDamaged) {
+		t.Errorf("the reader was told %v; want that the snapshot was replaced", err)
+	}
+	if got, _ := sequences(t, ctx, s, "9"); !slices.Equal(got, []uint64{3, 2}) {
+		t.Errorf("snapshots begun at %v", got)
+	}
+}
+
 func chunks(t *testing.T, ctx context.Context, c *stream.Conn) uint64 {
 	t.Helper()
 	js, err := jetstream.New(c.NATS())
