@@ -3,6 +3,9 @@ package simulation_test
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -69,6 +72,12 @@ func (w *world) settle() {
 
 func (w *world) must(d time.Duration, holds func() error) {
 	if err := w.eventually(d, holds); err != nil {
+		// Who waits, and for what, is seen by what every goroutine does.
+		all := make([]byte, 8<<20)
+		name := filepath.Join(os.TempDir(), fmt.Sprintf("baton-simulation-%d.goroutines", os.Getpid()))
+		if err := os.WriteFile(name, all[:runtime.Stack(all, true)], 0o600); err == nil {
+			w.t.Logf("all goroutines: %s", name)
+		}
 		w.fail("", "liveness: after %s still: %v", d, err)
 	}
 }

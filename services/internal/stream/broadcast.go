@@ -39,6 +39,8 @@ func (c *Conn) Attend(subject string) (stop func(), err error) {
 // Attended says whether any process attends a subject. The server itself knows that none does, so the answer comes at
 // once either way; an error means that it is not known.
 func (c *Conn) Attended(ctx context.Context, subject string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWait)
+	defer cancel()
 	_, err := c.nc.RequestWithContext(ctx, subject, nil)
 	if errors.Is(err, nats.ErrNoResponders) {
 		return false, nil

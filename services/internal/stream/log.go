@@ -58,7 +58,9 @@ func (l *Log) explain(err error) error {
 
 // TimeAt implements fold.Log.
 func (l *Log) TimeAt(ctx context.Context, sequence uint64) (int64, error) {
-	m, err := l.c.old.GetMsg(l.name, sequence, nats.Context(ctx))
+	asking, cancel := context.WithTimeout(ctx, answerWait)
+	defer cancel()
+	m, err := l.c.old.GetMsg(l.name, sequence, nats.Context(asking))
 	switch {
 	case errors.Is(err, nats.ErrMsgNotFound):
 		return 0, fold.ErrErased

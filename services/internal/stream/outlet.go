@@ -122,7 +122,7 @@ func (o *Outlet) single(ctx context.Context, record []fold.Record) error {
 
 // missing says whether a record is not there yet; a *fold.StopError if another one is in its place.
 func (o *Outlet) missing(ctx context.Context, r *fold.Record) (bool, error) {
-	m, err := o.c.old.GetLastMsg(r.Stream, r.Subject, nats.Context(ctx))
+	m, err := o.c.lastOn(ctx, r.Stream, r.Subject)
 	switch {
 	case errors.Is(err, nats.ErrMsgNotFound):
 		return true, nil
@@ -175,9 +175,16 @@ func (o *Outlet) Ordered(ctx context.Context, records []fold.Record) error {
 	return nil
 }
 
+// lastOn returns the last message of a stream on a subject, or on those that a wildcard matches.
+func (c *Conn) lastOn(ctx context.Context, stream, subject string) (*nats.RawStreamMsg, error) {
+	asking, cancel := context.WithTimeout(ctx, answerWait)
+	defer cancel()
+	return c.old.GetLastMsg(stream, subject, nats.Context(asking))
+}
+
 // tail reads the last message of a producer in a shard.
 func (c *Conn) tail(ctx context.Context, stream, prefix string) (tail, error) {
-	m, err := c.old.GetLastMsg(stream, prefix, nats.Context(ctx))
+	m, err := c.lastOn(ctx, stream, prefix)
 	switch {
 	case errors.Is(err, nats.ErrMsgNotFound):
 		return tail{}, nil
@@ -215,7 +222,8 @@ func (o *Outlet) publishSeq(ctx context.Context, records []fold.Record, guard fu
 	return o.c.store(ctx, msgs)
 }
 
-// answerWait is how long the server has to say what became of a message: an answer that was lost with a connection never comes.
+// answerWait is how long the server has to answer: an answer that was lost with a connection never comes, and the client
+// library waits for it as long as its context does.
 const answerWait = 5 * time.Second
 
 // store publishes messages of one stream as one atom and returns the last one's sequence.
