@@ -25,15 +25,27 @@ func TestSentinelFailOver(t *testing.T) {
 func TestClusterFailOver(t *testing.T) {
 	url, nodes := servertest.RedisClusterReplicated(t)
 	killed := 0
-	failOver(t, url, func() {}, func() {
+	master := func(do func(*servertest.Process, *redis.Client)) {
 		for _, n := range nodes {
-			c := redis.NewClient(&redis.Options{Addr: n.Addr})
+			c := redis.NewClient(&redis.Options{Addr: n.Addr, ReadTimeout: time.Minute})
 			if has, err := c.Exists(t.Context(), "baton:{a}:meta").Result(); err == nil && has == 1 { // all others say MOVED
-				n.Kill()
-				killed++
+				do(n, c)
 			}
 			_ = c.Close()
 		}
+	}
+	failOver(t, url, func() {
+		// A busy machine may not have let the replica run at all yet.
+		master(func(_ *servertest.Process, c *redis.Client) {
+			if n, err := c.Wait(t.Context(), 1, 30*time.Second).Result(); err != nil || n < 1 {
+				t.Errorf("%d replicas have what was committed: %v", n, err)
+			}
+		})
+	}, func() {
+		master(func(n *servertest.Process, _ *redis.Client) {
+			n.Kill()
+			killed++
+		})
 	})
 	if killed != 1 {
 		t.Errorf("%d servers were masters of the shard", killed)
