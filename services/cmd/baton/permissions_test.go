@@ -23,9 +23,9 @@ import (
 
 // natsUsers are the users of services/internal/stream/README.md, with %s for what the scorer may publish besides.
 const natsUsers = `authorization { users: [
-  {user: scorer, password: x, permissions: {publish: ["baton.engagement.>", "baton.rejected.>", "$JS.API.>", "$JS.FC.>", "$O.BATON_SNAPSHOTS.>", %s], subscribe: ["_INBOX.>"]}}
-  {user: router, password: x, permissions: {publish: ["baton.engagement.>", "baton.handoffs.>", "$JS.API.>", "$JS.FC.>", "$KV.BATON_LEADERS.>"], subscribe: ["_INBOX.>", "$KV.BATON_LEADERS.>"]}}
-  {user: notifier, password: x, permissions: {publish: ["baton.notifier.>", "_INBOX.>", "$JS.API.>", "$JS.FC.>"], subscribe: ["baton.notifier.>", "_INBOX.>"]}}
+  {user: scorer, password: x, permissions: {publish: ["baton.engagement.>", "baton.rejected.>", "$JS.API.>", "$O.BATON_SNAPSHOTS.>", %s], subscribe: ["_INBOX.>"]}}
+  {user: router, password: x, permissions: {publish: ["baton.engagement.>", "baton.handoffs.>", "$JS.API.>", "$KV.BATON_LEADERS.>"], subscribe: ["_INBOX.>", "$KV.BATON_LEADERS.>"]}}
+  {user: notifier, password: x, permissions: {publish: ["baton.notifier.>", "_INBOX.>", "$JS.API.>"], subscribe: ["baton.notifier.>", "_INBOX.>"]}}
 ] }
 `
 

@@ -53,21 +53,22 @@ func (w Worker) Run(ctx context.Context, out io.Writer) error {
 }
 
 // consume reads all shards by ordered push consumers and does nothing with the events: the most that any consumer can do.
+// Each has a connection, since what the server lets them have on the way together is more than what it lets wait for one.
 func (w Worker) consume(ctx context.Context) (outcome, error) {
-	nc, err := nats.Connect(w.NATS)
-	if err != nil {
-		return outcome{}, err
-	}
-	defer nc.Close()
-	js, err := nc.JetStream(nats.MaxWait(patience))
-	if err != nil {
-		return outcome{}, err
-	}
 	var n, bytes atomic.Int64
 	done := make(chan struct{})
 	start := time.Now()
 	for _, id := range subject.Shards {
-		_, err := js.Subscribe("", func(m *nats.Msg) {
+		nc, err := nats.Connect(w.NATS)
+		if err != nil {
+			return outcome{}, err
+		}
+		defer nc.Close()
+		js, err := nc.JetStream(nats.MaxWait(patience))
+		if err != nil {
+			return outcome{}, err
+		}
+		_, err = js.Subscribe("", func(m *nats.Msg) {
 			bytes.Add(int64(len(m.Data)))
 			if n.Add(1) == int64(w.Events) {
 				close(done)

@@ -194,7 +194,8 @@ func (l *Log) TimeAfter(ctx context.Context, sequence uint64) (int64, error) {
 	return m.Time.UnixNano(), nil
 }
 
-// Read implements fold.Log, by an ordered push consumer without acknowledgements: the server sends as fast as fn takes.
+// Read implements fold.Log, by a pull consumer without acknowledgements: the server sends in order what was asked for, and is
+// asked for more once fn has taken it.
 func (l *Log) Read(ctx context.Context, after uint64, fn func(fold.Message)) error {
 	return l.read(ctx, after, nil, func(m fold.Message, _ uint64) bool {
 		fn(m)
@@ -220,9 +221,22 @@ func (l *Log) ScanAfter(ctx context.Context, after uint64, filters []string, fn 
 // errScanned ends a Scan.
 var errScanned = errors.New("stream: scanned")
 
-const heartbeat = 2 * time.Second
+const (
+	heartbeat = 2 * time.Second
+	// What is asked for at once. A server cuts off a connection that 64 MiB wait for, and one connection reads every shard.
+	askedMessages = 2000
+	askedBytes    = 2 << 20
+	askedFor      = time.Minute // then it is asked for again
+)
 
-// read runs one ordered push consumer. With filters it ends with errScanned at the end of what is there; in any case
+// asks are the questions for more, and for one message alone that is larger than askedBytes.
+var asks = func() (out struct{ more, large []byte }) {
+	out.more = fmt.Appendf(nil, `{"batch":%d,"max_bytes":%d,"expires":%d,"idle_heartbeat":%d}`, askedMessages, askedBytes, askedFor, heartbeat)
+	out.large = fmt.Appendf(nil, `{"batch":1,"expires":%d,"idle_heartbeat":%d}`, askedFor, heartbeat)
+	return out
+}()
+
+// read runs one consumer. With filters it ends with errScanned at the end of what is there; in any case
 // when fn returns false.
 func (l *Log) read(ctx context.Context, after uint64, filters []string, fn func(m fold.Message, pending uint64) bool) error {
 	reading, cancel := context.WithCancelCause(ctx) // ended by the handler, maybe before its consumer's creation is answered
@@ -239,10 +253,9 @@ func (l *Log) read(ctx context.Context, after uint64, filters []string, fn func(
 	if err != nil {
 		return err
 	}
-	r := &reader{fn: fn, in: in, cancel: cancel, nc: l.c.nc, turn: make(chan struct{}, 1), idle: make(chan uint64, 1)}
+	r := &reader{fn: fn, in: in, cancel: cancel, nc: l.c.nc, inbox: l.c.nc.NewInbox(), turn: make(chan struct{}, 1), idle: make(chan uint64, 1)}
 	r.alive.Store(true)
-	inbox := l.c.nc.NewInbox()
-	sub, err := l.c.nc.Subscribe(inbox, r.handle)
+	sub, err := l.c.nc.Subscribe(r.inbox, r.handle)
 	if err != nil {
 		return err
 	}
@@ -253,12 +266,12 @@ func (l *Log) read(ctx context.Context, after uint64, filters []string, fn func(
 		r.ended = true
 		<-r.turn
 	}()
-	if err := sub.SetPendingLimits(-1, -1); err != nil { // flow control bounds it
+	if err := sub.SetPendingLimits(-1, -1); err != nil { // what is asked for bounds it
 		return err
 	}
-	cons, err := l.c.js.CreatePushConsumer(asking, l.name, jetstream.ConsumerConfig{
-		DeliverSubject: inbox, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
-		FilterSubjects: filters, AckPolicy: jetstream.AckNonePolicy, MaxDeliver: 1, FlowControl: true, IdleHeartbeat: heartbeat,
+	cons, err := l.c.js.CreateConsumer(asking, l.name, jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
+		FilterSubjects: filters, AckPolicy: jetstream.AckNonePolicy, MaxDeliver: 1,
 		MemoryStorage: true, Replicas: 1, InactiveThreshold: 5 * time.Minute,
 	})
 	if err != nil {
@@ -272,8 +285,12 @@ func (l *Log) read(ctx context.Context, after uint64, filters []string, fn func(
 			_ = l.c.js.DeleteConsumer(ctx, l.name, name)
 		}
 	}()
-	if len(filters) > 0 && cons.CachedInfo().NumPending == 0 && cons.CachedInfo().Delivered.Consumer == 0 {
+	if len(filters) > 0 && cons.CachedInfo().NumPending == 0 {
 		return errScanned
+	}
+	r.next = "$JS.API.CONSUMER.MSG.NEXT." + l.name + "." + name
+	if err := r.ask(asks.more, askedMessages); err != nil {
+		return l.explain(err)
 	}
 	watch := time.NewTicker(3 * heartbeat)
 	defer watch.Stop()
@@ -307,6 +324,9 @@ type reader struct {
 	fn     func(fold.Message, uint64) bool
 	in     incarnations
 	nc     *nats.Conn
+	inbox  string
+	next   string // subject that more is asked for on
+	left   int    // messages that were asked for and have not come
 	cancel context.CancelCauseFunc
 	// turn is taken while a message is handled. It is no sync.Mutex, since fn may wait for long: simulated time stands still
 	// while somebody waits for one.
@@ -325,9 +345,11 @@ func (r *reader) handle(m *nats.Msg) {
 		return
 	}
 	r.alive.Store(true)
-	if len(m.Data) == 0 && m.Header.Get("Status") == "100" {
-		r.control(m)
-		return
+	if len(m.Data) == 0 {
+		if status := m.Header.Get("Status"); status != "" {
+			r.control(status, m.Header)
+			return
+		}
 	}
 	meta, ok := parseReply(m.Reply)
 	if !ok {
@@ -348,25 +370,47 @@ func (r *reader) handle(m *nats.Msg) {
 	r.busy.Store(false)
 	if !goOn {
 		r.end(errScanned)
+		return
+	}
+	if r.left--; r.left == 0 {
+		r.goOn(asks.more, askedMessages)
 	}
 }
 
-// control answers flow control, and finds messages lost on the way by the heartbeat's count.
-func (r *reader) control(m *nats.Msg) {
-	if m.Reply != "" {
-		_ = r.nc.Publish(m.Reply, nil)
+// ask asks for so many messages.
+func (r *reader) ask(question []byte, messages int) error {
+	r.left = messages
+	return r.nc.PublishRequest(r.next, r.inbox, question)
+}
+
+// goOn is ask for the handler.
+func (r *reader) goOn(question []byte, messages int) {
+	if err := r.ask(question, messages); err != nil {
+		r.end(err)
+	}
+}
+
+// control handles what the server says beside messages: that it is alive, or that it sends no more of what was asked for.
+func (r *reader) control(status string, h nats.Header) {
+	if status == "100" { // a heartbeat, whose count shows messages that were lost on the way
+		if s := h.Get("Nats-Last-Consumer"); s != "" && s != strconv.FormatUint(r.last, 10) {
+			r.end(fmt.Errorf("stream: the server sent %s messages, of which %d came", s, r.last))
+			return
+		}
+		select {
+		case r.idle <- r.last:
+		default:
+		}
 		return
 	}
-	if s := m.Header.Get("Nats-Consumer-Stalled"); s != "" {
-		_ = r.nc.Publish(s, nil)
-	}
-	if s := m.Header.Get("Nats-Last-Consumer"); s != "" && s != strconv.FormatUint(r.last, 10) {
-		r.end(fmt.Errorf("stream: the server sent %s messages, of which %d came", s, r.last))
-		return
-	}
-	select {
-	case r.idle <- r.last:
+	switch unsent, bytes := h.Get("Nats-Pending-Messages"), h.Get("Nats-Pending-Bytes"); {
+	case unsent == "": // it was refused, or the consumer is gone
+		r.end(fmt.Errorf("stream: the server sends no more: %s %s", status, h.Get("Description")))
+	case unsent == "0": // all of it has come
+	case bytes == strconv.Itoa(askedBytes) && status == "409": // not even one
+		r.goOn(asks.large, 1)
 	default:
+		r.goOn(asks.more, askedMessages)
 	}
 }
 

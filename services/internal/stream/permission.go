@@ -47,7 +47,7 @@ func Hears(canary, grant string) Need { return Need{hearing, canary, grant} }
 func Reads(stream string) []Need {
 	return []Need{
 		api("STREAM.INFO." + stream), api("CONSUMER.CREATE." + stream + ".probe"), LooksUp(stream),
-		Tells("$JS.FC."+stream+".probe", "$JS.FC.>"), // what keeps the server from sending more than is read
+		api("CONSUMER.MSG.NEXT." + stream + ".probe"),
 	}
 }
 

@@ -14,7 +14,8 @@ import (
 
 // What a service is given, as publish or subscribe and a subject.
 var grants = []string{
-	"publish baton.leads.>", "publish baton.handoffs.>", "publish baton.notifier.>", "publish $JS.API.>", "publish $JS.FC.>",
+	"publish baton.leads.>", "publish baton.handoffs.>", "publish baton.notifier.>", "publish $JS.API.INFO", "publish $JS.API.STREAM.>",
+	"publish $JS.API.CONSUMER.CREATE.>", "publish $JS.API.CONSUMER.MSG.NEXT.>", "publish $JS.API.DIRECT.>",
 	"publish $KV.BATON_LEADERS.>", "subscribe baton.notifier.>", "subscribe $KV.BATON_LEADERS.>", "subscribe _INBOX.>",
 }
 
@@ -115,13 +116,14 @@ func TestMissingPermissionsAreNamed(t *testing.T) {
 		"facts":              {[]string{"publish baton.leads.>"}, []string{`to publish on "baton.leads.0.000.probe": give it publish on "baton.leads.>"`}},
 		"all-facts": {[]string{"publish baton.leads.>", "publish baton.handoffs.>"},
 			[]string{`"baton.leads.0.000.probe": give it publish on "baton.leads.>", publish on "baton.handoffs.>"`}},
-		"flow-control":    {[]string{"publish $JS.FC.>"}, []string{`to publish on "$JS.FC.LEADS.probe": give it publish on "$JS.FC.>"`}},
+		"asking-for-more": {[]string{"publish $JS.API.CONSUMER.MSG.NEXT.>"},
+			[]string{`to publish on "$JS.API.CONSUMER.MSG.NEXT.LEADS.probe": give it publish on "$JS.API.>"`}},
 		"elected":         {[]string{"publish $KV.BATON_LEADERS.>"}, []string{`to publish on "$KV.BATON_LEADERS.probed": give it publish on "$KV.BATON_LEADERS.>"`}},
 		"hearing-leaders": {[]string{"subscribe $KV.BATON_LEADERS.>"}, []string{`to subscribe on "$KV.BATON_LEADERS.probed"`, `subscribe on "$KV.BATON_LEADERS.>"`}},
 		"telling-others":  {[]string{"publish baton.notifier.>"}, []string{`to publish on "baton.notifier.probe"`}},
 		"hearing-others":  {[]string{"subscribe baton.notifier.>"}, []string{`to subscribe on "baton.notifier.probe"`}},
 	}
-	of := map[string][]string{"no-api": without("publish $JS.API.>"), "no-inbox": without("subscribe _INBOX.>")}
+	of := map[string][]string{"no-api": without("publish $JS.API.INFO"), "no-inbox": without("subscribe _INBOX.>")}
 	for name, x := range cases {
 		of[name] = without(x.without...)
 	}

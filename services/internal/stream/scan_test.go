@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/leadbaton/baton/services/internal/fold"
+	"github.com/leadbaton/baton/services/internal/servertest"
 	"github.com/leadbaton/baton/services/internal/stream"
 )
 
@@ -48,6 +49,67 @@ func TestAScanEndsThoughItsLastMessagesAreErased(t *testing.T) {
 	})
 	if err != nil || n == 0 {
 		t.Errorf("%d messages, and then %v", n, err)
+	}
+}
+
+// TestASlowReaderIsSentLittle: one connection reads every shard, and a server cuts off a connection that much waits for.
+func TestASlowReaderIsSentLittle(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	c, err := stream.Connect(ctx, onEmbedded(t).options())
+	must(t, err)
+	t.Cleanup(c.Close)
+	must(t, c.EnsureStreams(ctx))
+	const size, messages, quick = 64 << 10, 600, 400
+	for last := uint64(0); last < messages; {
+		es := entries("baton.handoffs.a", 50)
+		for i := range es {
+			es[i].Data = make([]byte, size)
+		}
+		last, err = c.Append(ctx, "HANDOFFS", last, es)
+		must(t, err)
+	}
+	js, err := jetstream.New(c.NATS())
+	must(t, err)
+	s, err := js.Stream(ctx, "HANDOFFS")
+	must(t, err)
+	n := uint64(0)
+	reading, enough := context.WithCancel(ctx)
+	_ = c.Log("HANDOFFS").Read(reading, 0, func(m fold.Message) {
+		if n++; n == quick { // it was quick so far
+			if waits := stalled(ctx, t, s) - n; waits > 3<<20/size {
+				t.Errorf("%d messages of %d KiB wait for a reader that takes none", waits, size>>10)
+			}
+		}
+		if n == messages {
+			enough()
+		}
+	})
+	if n != messages {
+		t.Errorf("%d messages came", n)
+	}
+}
+
+// TestALargeMessageIsRead: one that is larger than all that is asked for at once, between two that are not.
+func TestALargeMessageIsRead(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	ns := servertest.NATS(t, "max_payload: 8MB\n")
+	c, err := stream.Connect(ctx, stream.Options{URL: ns.URL()})
+	must(t, err)
+	t.Cleanup(c.Close)
+	must(t, c.EnsureStreams(ctx))
+	sizes := []int{10, 5 << 20, 20, 3 << 20, 3 << 20, 30}
+	for i, size := range sizes {
+		es := entries("baton.handoffs.a", 1)
+		es[0].Data = make([]byte, size)
+		_, err = c.Append(ctx, "HANDOFFS", uint64(i), es)
+		must(t, err)
+	}
+	for i, m := range collect(t, c.Log("HANDOFFS"), 0, len(sizes)) {
+		if len(m.Data) != sizes[i] {
+			t.Errorf("message %d has %d bytes, want %d", i, len(m.Data), sizes[i])
+		}
 	}
 }
 
