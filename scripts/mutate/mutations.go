@@ -20,9 +20,9 @@ var mutations = []mutation{
 		{inMemory, `case s.token == "" || s.token != c.Lease.Token:`, `case false:`},
 		{inRedis, `if m[2] ~= ARGV[1] then return 'token' end`, ``},
 	}},
-	{"the fence's position", []edit{
-		{inMemory, `case s.head.Position != c.From:`, `case false:`},
-		{inRedis, `if (m[3] or '') ~= ARGV[2] then return 'position' end`, ``},
+	{"the fence's number of commits", []edit{
+		{inMemory, `case s.head.Commits+1 != c.Number:`, `case false:`},
+		{inRedis, `if tonumber(m[3] or 0) + 1 ~= tonumber(ARGV[2]) then return 'went back' end`, ``},
 	}},
 	{"the nonce", []edit{
 		{inMemory, `case s.nonce == c.Nonce:`, `case false:`},

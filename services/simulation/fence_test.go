@@ -13,7 +13,7 @@ const (
 	fenceApplied  point = "fence: applied"
 	fenceRepeated point = "fence: a repeated nonce"
 	fenceToken    point = "fence: a refused token"
-	fencePosition point = "fence: a refused position"
+	fenceNumber   point = "fence: a refused number"
 )
 
 // fence watches over the store's fence from outside: what was acquired, and what was applied last. Its lock is held over the
@@ -47,16 +47,16 @@ func (f *fence) commit(w *world, c *fold.Commit, apply func() error) error {
 	case errors.Is(err, fold.ErrFenced):
 		says = err.Error()
 		w.chance.note(fenceToken)
-	case errors.Is(err, fold.ErrPosition):
+	case errors.Is(err, fold.ErrWentBack):
 		says = err.Error()
-		w.chance.note(fencePosition)
+		w.chance.note(fenceNumber)
 	default:
 		says = err.Error()
 	}
-	if repeated && (errors.Is(err, fold.ErrFenced) || errors.Is(err, fold.ErrPosition)) {
+	if repeated && (errors.Is(err, fold.ErrFenced) || errors.Is(err, fold.ErrWentBack)) {
 		w.fail(shard, "fence: a commit to shard %s is refused that was applied: %v", shard, err)
 	}
-	w.trace.add(shard, "%s commits %d to %d, %d records, %d left: %s", c.Lease.Owner, c.From.Sequence, c.To.Sequence, len(c.Records), len(c.Left), says)
+	w.trace.add(shard, "%s makes commit %d, to %d, %d records, %d left: %s", c.Lease.Owner, c.Number, c.To.Sequence, len(c.Records), len(c.Left), says)
 	return err
 }
 

@@ -69,7 +69,7 @@ const (
 func everyPoint() []point {
 	out := []point{
 		commitRefused, commitLost, commitLate, commitCrash, committed, loadFailed, outboxFailed, leaseFailed, storeStalled, storeBack, storeFlushed,
-		fenceApplied, fenceRepeated, fenceToken, fencePosition,
+		fenceApplied, fenceRepeated, fenceToken, fenceNumber,
 		crashed, stoppedWell, paused, outage, natsRestarted, twoLead, entryLost, echoed,
 		callLost, receiptLost, leaderCrashed, channelDown, channelRefused, channelHung, channelSlow, channelTooSlow, channelSilent, channelTold,
 		offerIgnored, offerConfirmed, answerTaken, answerRefused, answerRepeated,

@@ -62,9 +62,9 @@ func (s *faulty) Acquire(ctx context.Context, shard, member string, ttl time.Dur
 	return s.p.w.fence.acquire(func() (fold.Lease, bool, error) { return s.Store.Acquire(ctx, shard, member, ttl) })
 }
 
-func (s *faulty) Renew(ctx context.Context, l fold.Lease, ttl time.Duration) (fold.Position, error) {
+func (s *faulty) Renew(ctx context.Context, l fold.Lease, ttl time.Duration) (uint64, error) {
 	if err := s.call(ctx, leaseFailed); err != nil {
-		return fold.Position{}, err
+		return 0, err
 	}
 	return s.Store.Renew(ctx, l, ttl)
 }

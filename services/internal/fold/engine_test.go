@@ -143,8 +143,8 @@ func (f *faulty) Commit(ctx context.Context, c *fold.Commit) error {
 	if errors.Is(err, fold.ErrFenced) {
 		f.w.note("the fence refused a token")
 	}
-	if errors.Is(err, fold.ErrPosition) {
-		f.w.note("the fence refused a position")
+	if errors.Is(err, fold.ErrWentBack) {
+		f.w.note("the fence refused a number")
 	}
 	if f.w.roll(15, "a commit was applied and its answer lost") {
 		return errors.New("connection lost")
@@ -178,7 +178,7 @@ func (f *faulty) Scan(ctx context.Context, shard string, fn func(string, []byte)
 	return ctx.Err()
 }
 
-func (f *faulty) Renew(ctx context.Context, l fold.Lease, ttl time.Duration) (fold.Position, error) {
+func (f *faulty) Renew(ctx context.Context, l fold.Lease, ttl time.Duration) (uint64, error) {
 	f.gate.pass()
 	return f.Store.Renew(ctx, l, ttl)
 }
@@ -489,7 +489,7 @@ func TestFaults(t *testing.T) {
 	for _, must := range []string{
 		"a commit failed", "a commit was applied and its answer lost", "a publish failed", "a publish was stored and its answer lost",
 		"the log was interrupted", "a member was replaced", "a member was paused", "the store went back in time", "the store was flushed",
-		"the fence refused a token", "the fence refused a position", "a snapshot failed while it was written or read", "a snapshot was damaged", "a scan failed",
+		"the fence refused a token", "the fence refused a number", "a snapshot failed while it was written or read", "a snapshot was damaged", "a scan failed",
 		"everything was started anew", "a shard was compared with its snapshot",
 		"the store had nothing of a shard; it goes on from a snapshot", "a snapshot cannot be used; the one before it is tried",
 		"a snapshot could not be taken; the next one is tried later", "reading a snapshot failed; it is tried again",

@@ -172,16 +172,16 @@ func (g *Group) turn(ctx context.Context) {
 	}
 	g.rename(ctx)
 	for _, h := range g.holdings() {
-		committed := h.owner.position.Load()
+		known := h.owner.commits.Load()
 		stored, err := g.Store.Renew(ctx, h.lease, g.LeaseTTL)
 		switch {
 		case errors.Is(err, ErrFenced):
 			g.Logger.Warn("a shard's lease was lost", "shard", h.lease.Shard, "member", g.Member)
 			g.Metrics.refusal(h.lease.Shard, byLease)
 			g.drop(h)
-		case err == nil && stored.Sequence < committed:
-			// A shard without new messages would not find out by committing.
-			g.Logger.Warn("the store went back in time", "shard", h.lease.Shard, "committed", committed, "stored", stored.Sequence)
+		case err == nil && stored < known:
+			// An idle shard would not find out by committing.
+			g.Logger.Warn("the store went back in time", "shard", h.lease.Shard, "commits", known, "stored", stored)
 			g.Metrics.refusal(h.lease.Shard, byTravel)
 			g.drop(h)
 		case err != nil && ctx.Err() == nil:
@@ -289,7 +289,7 @@ func (g *Group) ended(h *holding, err error) {
 	}
 	var stopErr *StopError
 	var newer *VersionError
-	fenced := errors.Is(err, ErrFenced) || errors.Is(err, ErrPosition)
+	fenced := errors.Is(err, ErrFenced) || errors.Is(err, ErrWentBack)
 	switch {
 	case errors.As(err, &stopErr):
 		g.stopped[id] = stop{stopErr.Reason, time.Now().Add(stoppedRetry), true}

@@ -69,3 +69,38 @@ func TestAMemberThatCannotFoldLeavesItsShards(t *testing.T) {
 		}
 	})
 }
+
+// TestAStoreThatLostOnlyADeletion: a store may go back to where only records are there again that have left. The shard's
+// position is the same then, and without new messages nothing but the number of commits tells its owner.
+func TestAStoreThatLostOnlyADeletion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		w.shards = []string{"0"}
+		var goBack func()
+		w.ledger.Fault = func() string { // asked when the record is committed, and before it leaves
+			if goBack == nil {
+				goBack = w.store.Save()
+			}
+			return ""
+		}
+		fill(w.logs["0"], 3)
+		m := w.join("a")
+		defer func() {
+			m.cancel()
+			<-m.done
+		}()
+		stands := func(outbox int) {
+			t.Helper()
+			d, err := w.store.Dump(t.Context(), "0")
+			if err != nil || d.Position.Sequence != 3 || len(d.Outbox) != outbox || len(w.ledger.Facts()) != 1 {
+				t.Fatalf("folded to %d, %d records in the outbox, facts %v, %v; want 3, %d, one", d.Position.Sequence, len(d.Outbox), w.ledger.Facts(), err, outbox)
+			}
+		}
+		time.Sleep(fold.DefaultLeaseTTL / 2)
+		stands(0)
+		goBack()
+		stands(1)
+		time.Sleep(2 * fold.DefaultLeaseTTL)
+		stands(0)
+	})
+}

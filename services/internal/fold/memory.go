@@ -74,15 +74,15 @@ func (m *Memory) Acquire(_ context.Context, shard, member string, ttl time.Durat
 }
 
 // Renew implements Leases.
-func (m *Memory) Renew(_ context.Context, l Lease, ttl time.Duration) (Position, error) {
+func (m *Memory) Renew(_ context.Context, l Lease, ttl time.Duration) (uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.shard(l.Shard)
 	if s.token != l.Token {
-		return Position{}, ErrFenced
+		return 0, ErrFenced
 	}
 	s.owner, s.until = l.Owner, m.now().Add(ttl)
-	return s.head.Position, nil
+	return s.head.Commits, nil
 }
 
 // Release implements Leases.
@@ -123,8 +123,8 @@ func (m *Memory) Load(_ context.Context, shard string, since uint64, fields []st
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.shard(shard)
-	if s.head.Position.Sequence < since {
-		return nil, ErrPosition
+	if s.head.Commits < since {
+		return nil, ErrWentBack
 	}
 	out := make([][]byte, len(fields))
 	for i, f := range fields {
@@ -151,8 +151,8 @@ func (m *Memory) Outbox(_ context.Context, shard string, since uint64) ([]Record
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.shard(shard)
-	if s.head.Position.Sequence < since {
-		return nil, ErrPosition
+	if s.head.Commits < since {
+		return nil, ErrWentBack
 	}
 	return sortedRecords(s.outbox)
 }
@@ -179,8 +179,8 @@ func (m *Memory) Commit(_ context.Context, c *Commit) error {
 		return nil
 	case s.token == "" || s.token != c.Lease.Token:
 		return ErrFenced
-	case s.head.Position != c.From, c.After != "" && s.nonce != c.After:
-		return ErrPosition
+	case s.head.Commits+1 != c.Number:
+		return ErrWentBack
 	}
 	for _, f := range c.Fields {
 		s.fields[f.Name] = slices.Clone(f.Value)
@@ -194,7 +194,7 @@ func (m *Memory) Commit(_ context.Context, c *Commit) error {
 	for _, id := range c.Left {
 		delete(s.outbox, id)
 	}
-	s.head, s.nonce = Head{Position: c.To, Version: c.Version}, c.Nonce
+	s.head, s.nonce = Head{Position: c.To, Version: c.Version, Commits: c.Number}, c.Nonce
 	return nil
 }
 

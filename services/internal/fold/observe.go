@@ -63,7 +63,7 @@ func NewMetrics(s telemetry.Signals) *Metrics {
 // Values of the attributes.
 const (
 	tookUp, gaveUp                   = "taken", "given up"
-	byLease, byPosition, byTravel    = "lease", "position", "store went back"
+	byLease, byTravel                = "lease", "went back"
 	shardKey, changeKey              = attribute.Key("baton.shard"), attribute.Key("baton.change")
 	fenceKey, operationKey, cacheKey = attribute.Key("baton.fence"), attribute.Key("baton.operation"), attribute.Key("baton.cache")
 	loading, committing, publishing  = "load", "commit", "publish"
@@ -113,8 +113,8 @@ func (m *Metrics) refused(shard string, err error) {
 	switch {
 	case errors.Is(err, ErrFenced):
 		m.refusal(shard, byLease)
-	case errors.Is(err, ErrPosition):
-		m.refusal(shard, byPosition)
+	case errors.Is(err, ErrWentBack):
+		m.refusal(shard, byTravel)
 	}
 }
 

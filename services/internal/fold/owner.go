@@ -53,19 +53,19 @@ type owner struct {
 	records   []Record
 	arena     []byte
 	newer     *VersionError // met in the log: only what comes before it is committed
-	chain     string        // nonce of the last restoring commit, which the next commit must follow
 	snapshots snapshotting
 
 	outbox   queue
 	progress progress
 	position atomic.Uint64 // committed sequence, for those who look
+	commits  atomic.Uint64 // how many the shard has had, this owner's last one that is known to be applied included
 	begun    atomic.Bool   // the shard is fit to be folded
 	// parting is until when a snapshot may be taken once folding has ended in order; nil = none is wanted.
 	parting atomic.Pointer[time.Time]
 	beside  sync.WaitGroup // of the snapshot under way
 }
 
-// run folds until ctx ends, the fence refuses, or the shard must stop. It returns ErrFenced, ErrPosition, a *StopError,
+// run folds until ctx ends, the fence refuses, or the shard must stop. It returns ErrFenced, ErrWentBack, a *StopError,
 // a *VersionError, or the context's error.
 func (o *owner) run(ctx context.Context) error {
 	head, err := o.head(ctx)
@@ -88,7 +88,7 @@ func (o *owner) run(ctx context.Context) error {
 	if err := o.fetch(ctx, []string{""}); err != nil {
 		return err
 	}
-	left, err := o.Store.Outbox(ctx, o.ID, head.Position.Sequence)
+	left, err := o.Store.Outbox(ctx, o.ID, o.commits.Load())
 	if err != nil {
 		return err
 	}
@@ -107,6 +107,7 @@ func (o *owner) head(ctx context.Context) (Head, error) {
 	if err != nil {
 		return Head{}, err
 	}
+	o.commits.Store(head.Commits)
 	if head.Position == (Position{}) {
 		if head, err = o.restore(ctx); err != nil {
 			return Head{}, err
@@ -228,6 +229,7 @@ func (o *owner) fold(ctx context.Context, commits chan<- *Commit, done <-chan er
 		committing = false
 		o.committed = pending.To
 		o.position.Store(pending.To.Sequence)
+		o.commits.Store(pending.Number)
 		if o.Observer != nil {
 			o.Observer.Committed(pending.To.Sequence, o.progress.committing, time.Now())
 		}
@@ -357,7 +359,7 @@ func (o *owner) retry(ctx context.Context, what, operation string, f func() erro
 // load reads records of states until the store answers.
 func (o *owner) load(ctx context.Context, fields []string) (values [][]byte, err error) {
 	err = o.retry(ctx, "loading states", loading, func() error {
-		values, err = o.Store.Load(ctx, o.ID, o.committed.Sequence, fields)
+		values, err = o.Store.Load(ctx, o.ID, o.commits.Load(), fields)
 		return err
 	})
 	return values, err
@@ -372,7 +374,7 @@ func (o *owner) build() *Commit {
 		}
 	}
 	c := &Commit{
-		Lease: o.lease, Version: o.version(), From: o.committed, To: o.folded, Nonce: rand.Text(), After: o.chain,
+		Lease: o.lease, Version: o.version(), Number: o.commits.Load() + 1, To: o.folded, Nonce: rand.Text(),
 		Records: o.records, Left: left, messages: len(o.progress.arrived),
 	}
 	type span struct {
@@ -402,7 +404,7 @@ func (o *owner) build() *Commit {
 	if o.arena = arena; cap(arena) > 8<<20 {
 		o.arena = nil
 	}
-	o.dirty, o.records, o.chain = o.dirty[:0], nil, ""
+	o.dirty, o.records = o.dirty[:0], nil
 	o.snapshots.built(c)
 	return c
 }

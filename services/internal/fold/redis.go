@@ -14,7 +14,7 @@ import (
 
 // Redis is a Store in Redis 7.0 or newer, Valkey 7.2 or newer, or a Cluster of either.
 //
-// Every shard has four keys with one hash tag: meta (token, position, nonce, version), state, outbox, lease.
+// Every shard has four keys with one hash tag: meta (token, commits, nonce, position, version), state, outbox, lease.
 type Redis struct {
 	rdb      redis.UniversalClient
 	external bool
@@ -113,21 +113,21 @@ func (s *Redis) Acquire(ctx context.Context, shard, member string, ttl time.Dura
 }
 
 var renewScript = redis.NewScript(`
-local m = redis.call('HMGET', KEYS[2], 'token', 'position')
+local m = redis.call('HMGET', KEYS[2], 'token', 'commits')
 if m[1] ~= ARGV[2] then return 'fenced' end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
-return m[2] or ''`)
+return m[2] or '0'`)
 
 // Renew implements Leases.
-func (s *Redis) Renew(ctx context.Context, l Lease, ttl time.Duration) (Position, error) {
-	p, err := renewScript.Run(ctx, s.rdb, []string{leaseKey(l.Shard), metaKey(l.Shard)}, l.Owner, l.Token, ttl.Milliseconds()).Text()
+func (s *Redis) Renew(ctx context.Context, l Lease, ttl time.Duration) (uint64, error) {
+	n, err := renewScript.Run(ctx, s.rdb, []string{leaseKey(l.Shard), metaKey(l.Shard)}, l.Owner, l.Token, ttl.Milliseconds()).Text()
 	if err != nil {
-		return Position{}, err
+		return 0, err
 	}
-	if p == "fenced" {
-		return Position{}, ErrFenced
+	if n == "fenced" {
+		return 0, ErrFenced
 	}
-	return ParsePosition(p)
+	return strconv.ParseUint(n, 10, 64)
 }
 
 var releaseScript = redis.NewScript(`
@@ -168,22 +168,36 @@ func (s *Redis) Head(ctx context.Context, shard string) (Head, error) {
 	var meta *redis.SliceCmd
 	var outbox *redis.IntCmd
 	_, err := s.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		meta, outbox = p.HMGet(ctx, metaKey(shard), "position", "version"), p.HLen(ctx, outboxKey(shard))
+		meta, outbox = p.HMGet(ctx, metaKey(shard), headFields...), p.HLen(ctx, outboxKey(shard))
 		return nil
 	})
 	if err != nil {
 		return Head{}, err
 	}
-	head, err := headOf(meta.Val()[0], meta.Val()[1])
+	head, err := headOf(meta.Val())
 	head.Outbox = int(outbox.Val())
 	return head, err
 }
 
-func headOf(position, version any) (Head, error) {
-	p, _ := position.(string)
-	v, _ := version.(string)
-	pos, err := ParsePosition(p)
-	return Head{Position: pos, Version: v}, err
+var headFields = []string{"position", "version", "commits"}
+
+// headOf decodes the headFields of a shard; any may be missing.
+func headOf(fields []any) (h Head, err error) {
+	position, _ := fields[0].(string)
+	if h.Position, err = ParsePosition(position); err != nil {
+		return Head{}, err
+	}
+	h.Version, _ = fields[1].(string)
+	h.Commits, err = commitsOf(fields[2])
+	return h, err
+}
+
+func commitsOf(field any) (uint64, error) {
+	n, ok := field.(string)
+	if !ok {
+		return 0, nil
+	}
+	return strconv.ParseUint(n, 10, 64)
 }
 
 // Load implements Store.
@@ -205,22 +219,22 @@ func (s *Redis) Load(ctx context.Context, shard string, since uint64, fields []s
 	return out, nil
 }
 
-// read asks for a part of a shard, and first, on the same connection, how far the shard is. A connection to a server that was
-// the master until a moment ago may still answer, with what it had then: states folded from there would be committed to the
-// new master, whose position is the owner's.
+// read asks for a part of a shard, and first, on the same connection, how many commits it has had. A connection to a server
+// that was the master until a moment ago may still answer, with what it had then: states folded from there would be committed
+// to the new master, which is as the owner left it.
 func (s *Redis) read(ctx context.Context, shard string, since uint64, ask func(redis.Pipeliner)) error {
-	var at *redis.SliceCmd
+	var commits *redis.SliceCmd
 	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		at = p.HMGet(ctx, metaKey(shard), "position")
+		commits = p.HMGet(ctx, metaKey(shard), "commits")
 		ask(p)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	head, err := headOf(at.Val()[0], nil)
-	if err == nil && head.Position.Sequence < since {
-		return ErrPosition
+	n, err := commitsOf(commits.Val()[0])
+	if err == nil && n < since {
+		return ErrWentBack
 	}
 	return err
 }
@@ -243,14 +257,14 @@ func bytesOf(m map[string]string) map[string][]byte {
 	return out
 }
 
-// commitScript is the fence. Arguments: token, from, nonce, to, version, number of field arguments, of deleted fields,
-// of outbox arguments, of outbox ids that have left, nonce before; then these. Lua's unpack takes some thousand values at a time.
+// commitScript is the fence. Arguments: token, the commit's number, nonce, position, version, number of field arguments, of
+// deleted fields, of outbox arguments, of outbox ids that have left; then these. Lua's unpack takes some thousand values at a time.
 var commitScript = redis.NewScript(`
-local m = redis.call('HMGET', KEYS[1], 'nonce', 'token', 'position')
+local m = redis.call('HMGET', KEYS[1], 'nonce', 'token', 'commits')
 if m[1] == ARGV[3] then return 'repeated' end
 if m[2] ~= ARGV[1] then return 'token' end
-if (m[3] or '') ~= ARGV[2] or ARGV[10] ~= '' and m[1] ~= ARGV[10] then return 'position' end
-local i = 11
+if tonumber(m[3] or 0) + 1 ~= tonumber(ARGV[2]) then return 'went back' end
+local i = 10
 local function each(n, cmd, key)
   local stop = i + n
   while i < stop do
@@ -263,14 +277,14 @@ each(tonumber(ARGV[6]), 'HSET', KEYS[2])
 each(tonumber(ARGV[7]), 'HDEL', KEYS[2])
 each(tonumber(ARGV[8]), 'HSET', KEYS[3])
 each(tonumber(ARGV[9]), 'HDEL', KEYS[3])
-redis.call('HSET', KEYS[1], 'nonce', ARGV[3], 'position', ARGV[4], 'version', ARGV[5])
+redis.call('HSET', KEYS[1], 'commits', ARGV[2], 'nonce', ARGV[3], 'position', ARGV[4], 'version', ARGV[5])
 return 'ok'`)
 
 // Commit implements Store.
 func (s *Redis) Commit(ctx context.Context, c *Commit) error {
-	args := make([]any, 0, 10+2*len(c.Fields)+len(c.Deleted)+2*len(c.Records)+len(c.Left))
-	args = append(args, c.Lease.Token, c.From.String(), c.Nonce, c.To.String(), c.Version,
-		2*len(c.Fields), len(c.Deleted), 2*len(c.Records), len(c.Left), c.After)
+	args := make([]any, 0, 9+2*len(c.Fields)+len(c.Deleted)+2*len(c.Records)+len(c.Left))
+	args = append(args, c.Lease.Token, c.Number, c.Nonce, c.To.String(), c.Version,
+		2*len(c.Fields), len(c.Deleted), 2*len(c.Records), len(c.Left))
 	for i := range c.Fields {
 		args = append(args, c.Fields[i].Name, c.Fields[i].Value)
 	}
@@ -291,8 +305,8 @@ func (s *Redis) Commit(ctx context.Context, c *Commit) error {
 	switch res {
 	case "token":
 		return ErrFenced
-	case "position":
-		return ErrPosition
+	case "went back":
+		return ErrWentBack
 	default:
 		return nil
 	}
@@ -303,7 +317,7 @@ func (s *Redis) Dump(ctx context.Context, shard string) (Dump, error) {
 	var head *redis.SliceCmd
 	var state, outbox *redis.MapStringStringCmd
 	_, err := s.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		head = p.HMGet(ctx, metaKey(shard), "position", "version")
+		head = p.HMGet(ctx, metaKey(shard), headFields...)
 		state = p.HGetAll(ctx, stateKey(shard))
 		outbox = p.HGetAll(ctx, outboxKey(shard))
 		return nil
@@ -312,7 +326,7 @@ func (s *Redis) Dump(ctx context.Context, shard string) (Dump, error) {
 		return Dump{}, err
 	}
 	d := Dump{Fields: bytesOf(state.Val())}
-	if d.Head, err = headOf(head.Val()[0], head.Val()[1]); err != nil {
+	if d.Head, err = headOf(head.Val()); err != nil {
 		return Dump{}, err
 	}
 	d.Outbox, err = sortedRecords(bytesOf(outbox.Val()))

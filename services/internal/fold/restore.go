@@ -134,7 +134,7 @@ func (o *owner) restoreFrom(ctx context.Context, info SnapshotInfo) (Head, error
 			return head, o.put(ctx, &Commit{To: head.Position, Version: head.Version})
 		case ctx.Err() != nil:
 			return Head{}, ctx.Err()
-		case errors.As(err, &bad), errors.Is(err, ErrFenced), errors.Is(err, ErrPosition):
+		case errors.As(err, &bad), errors.Is(err, ErrFenced), errors.Is(err, ErrWentBack):
 			return Head{}, err
 		case try == snapshotTries:
 			return Head{}, unusable("it cannot be read: %v", err)
@@ -149,12 +149,13 @@ func (o *owner) restoreFrom(ctx context.Context, info SnapshotInfo) (Head, error
 	}
 }
 
-// put commits to the shard while it has no position. What the position proves of other commits, that the store did not go
-// back in time and that none comes late whose answer was lost, the chain of their nonces proves of these.
+// put commits to the shard while it has no position.
 func (o *owner) put(ctx context.Context, c *Commit) error {
-	c.Lease, c.Nonce, c.After = o.lease, rand.Text(), o.chain
+	c.Lease, c.Number, c.Nonce = o.lease, o.commits.Load()+1, rand.Text()
 	err := retry(ctx, o.Logger, "restoring a shard", func() error { return o.Store.Commit(ctx, c) })
-	o.chain = c.Nonce
+	if err == nil {
+		o.commits.Store(c.Number)
+	}
 	return err
 }
 
@@ -187,7 +188,7 @@ func (o *owner) wipe(ctx context.Context) error {
 		return err
 	}
 	return retry(ctx, o.Logger, "looking for leftovers", func() error {
-		records, err := o.Store.Outbox(ctx, o.ID, 0)
+		records, err := o.Store.Outbox(ctx, o.ID, o.commits.Load())
 		if err != nil || len(records) == 0 {
 			return err
 		}

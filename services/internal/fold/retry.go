@@ -18,7 +18,7 @@ func retry(ctx context.Context, log *slog.Logger, what string, f func() error) e
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, ErrFenced), errors.Is(err, ErrPosition), errors.As(err, &stop):
+		case errors.Is(err, ErrFenced), errors.Is(err, ErrWentBack), errors.As(err, &stop):
 			return err
 		}
 		log.Warn(what+" failed; it is tried again", "error", err)

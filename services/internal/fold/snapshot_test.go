@@ -86,7 +86,7 @@ func TestLeftoversOfARestore(t *testing.T) {
 		if err != nil || !ok {
 			t.Fatal(ok, err)
 		}
-		c := &fold.Commit{Lease: lease, Nonce: "n", Records: []fold.Record{{Sequence: 1, Guard: fold.Once, Stream: "F", Subject: "ghost"}}}
+		c := &fold.Commit{Lease: lease, Number: 1, Nonce: "n", Records: []fold.Record{{Sequence: 1, Guard: fold.Once, Stream: "F", Subject: "ghost"}}}
 		for i := range 2500 {
 			c.Fields = append(c.Fields, fold.FieldValue{Name: fmt.Sprintf("ghost-%d", i), Value: []byte("half of something")})
 		}

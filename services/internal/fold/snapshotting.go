@@ -272,11 +272,11 @@ func (o *owner) saveLast(ctx context.Context) error {
 	}
 	defer o.snapshots.pace.done(time.Now())
 	return o.save(ctx, head, func(ctx context.Context) (*snapshotTail, error) {
-		records, err := o.Store.Outbox(ctx, o.ID, head.Position.Sequence)
+		records, err := o.Store.Outbox(ctx, o.ID, head.Commits)
 		if err != nil {
 			return nil, err
 		}
-		c := &Commit{Lease: o.lease, Version: head.Version, From: head.Position, To: head.Position, Nonce: rand.Text()}
+		c := &Commit{Lease: o.lease, Version: head.Version, Number: head.Commits + 1, To: head.Position, Nonce: rand.Text()}
 		return &snapshotTail{records: records, head: head}, o.Store.Commit(ctx, c)
 	})
 }

@@ -13,8 +13,8 @@ import (
 var (
 	// ErrFenced says that the lease token is not the stored one: another owner has the shard, or the store lost it.
 	ErrFenced = errors.New("fold: fenced: another owner has taken the shard, or the store was reset")
-	// ErrPosition says that the stored position is not the expected one: the store went back in time.
-	ErrPosition = errors.New("fold: fenced: the stored position is not the one that this owner folded from")
+	// ErrWentBack says that the shard has not had the commits that it should have had.
+	ErrWentBack = errors.New("fold: fenced: the store is not as this owner left it: it went back in time")
 )
 
 // UnfitError says that a store must not be used as it is set up: no waiting changes that.
@@ -43,8 +43,8 @@ type Leases interface {
 	Leave(ctx context.Context, member string) error
 	// Acquire takes a shard that is free or whose lease has run out; false if somebody has it.
 	Acquire(ctx context.Context, shard, member string, ttl time.Duration) (Lease, bool, error)
-	// Renew lengthens a lease, and returns the shard's stored position; ErrFenced if the lease is not the stored one.
-	Renew(ctx context.Context, l Lease, ttl time.Duration) (Position, error)
+	// Renew lengthens a lease, and returns how many commits the shard has had; ErrFenced if the lease is not the stored one.
+	Renew(ctx context.Context, l Lease, ttl time.Duration) (uint64, error)
 	// Release gives a shard back; nothing happens if the lease is not the stored one.
 	Release(ctx context.Context, l Lease) error
 	// Owners returns the owner of each shard that has one.
@@ -56,13 +56,13 @@ type Store interface {
 	Leases
 	// Head returns where a shard stands.
 	Head(ctx context.Context, shard string) (Head, error)
-	// Load returns the records with these names (see Field) as of a sequence or later; nil where there is none. ErrPosition
-	// says that what answers is not that far, as a server that was the master and follows the new one.
+	// Load returns the records with these names (see Field) as of the shard's since-th commit or later; nil where there is
+	// none. ErrWentBack says that what answers has had fewer, as a server that was the master and follows the new one.
 	Load(ctx context.Context, shard string, since uint64, fields []string) ([][]byte, error)
 	// Scan calls fn for every record of a shard's states, in no order, until fn returns false. A record that changes
 	// meanwhile may come in either form.
 	Scan(ctx context.Context, shard string, fn func(field string, value []byte) bool) error
-	// Outbox returns what is in the outbox as of a sequence or later, in order; ErrPosition as Load.
+	// Outbox returns what is in the outbox as of the shard's since-th commit or later, in order; ErrWentBack as Load.
 	Outbox(ctx context.Context, shard string, since uint64) ([]Record, error)
 	// Commit applies all of c or nothing. See Commit.
 	Commit(ctx context.Context, c *Commit) error
@@ -80,6 +80,8 @@ type Head struct {
 	Position Position
 	// Version is that of the Machine that wrote the states; "" if nothing was committed yet.
 	Version string
+	// Commits is how many commits the shard has had in this store. Nothing but a store that goes back in time takes one away.
+	Commits uint64
 	// Outbox is how many records wait to leave.
 	Outbox int
 }
@@ -91,18 +93,16 @@ type Dump struct {
 	Outbox []Record
 }
 
-// Commit is one atomic change of a shard. It applies only if the stored token is Lease.Token and the stored position
-// is From; else nothing changes, and the error is ErrFenced or ErrPosition. The nonce of the last applied commit is kept:
-// repeating it is success and changes nothing.
+// Commit is one atomic change of a shard. It applies only if the stored token is Lease.Token and the shard has had exactly
+// Number-1 commits; else nothing changes, and the error is ErrFenced or ErrWentBack. The nonce of the last applied commit is
+// kept: repeating it is success and changes nothing.
 type Commit struct {
 	Lease   Lease
 	Version string
-	From    Position
-	To      Position
-	Nonce   string
-	// After is the nonce of the commit that must be the last applied one; "" = any. Commits that leave the position as it is
-	// need it where none of them may be lost, or come late.
-	After string
+	// Number is which of the shard's commits this is; the first is 1. A position would not do: some commits leave it as it is.
+	Number uint64
+	To     Position
+	Nonce  string
 	// Fields to set, as name and value in turn; Deleted are names to delete.
 	Fields  []FieldValue
 	Deleted []string

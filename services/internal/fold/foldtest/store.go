@@ -32,11 +32,11 @@ func Store(t *testing.T, open func(t *testing.T) fold.Store) {
 		l := acquire(t, s, "3", "a")
 		rec := fold.Record{Incarnation: 7, Sequence: 1, Ordinal: 2, Guard: fold.Ordered, Stream: "S", Subject: "x.y", Prefix: "x.*", Data: []byte("d"), Traceparent: "tp"}
 		must(t, s.Commit(ctx, &fold.Commit{
-			Lease: l, Version: "v1", To: pos(1), Nonce: "n1",
+			Lease: l, Version: "v1", Number: 1, To: pos(1), Nonce: "n1",
 			Fields: []fold.FieldValue{{Name: "k", Value: []byte("one")}, {Name: "k/p", Value: []byte{0, 1, 255}}}, Records: []fold.Record{rec},
 		}))
 		must(t, s.Commit(ctx, &fold.Commit{
-			Lease: l, Version: "v1", From: pos(1), To: pos(2), Nonce: "n2",
+			Lease: l, Version: "v1", Number: 2, To: pos(2), Nonce: "n2",
 			Fields: []fold.FieldValue{{Name: "j", Value: []byte("two")}}, Deleted: []string{"k/p"},
 		}))
 		got, err := s.Load(ctx, "3", 2, []string{"k", "k/p", "j", "none"})
@@ -54,7 +54,7 @@ func Store(t *testing.T, open func(t *testing.T) fold.Store) {
 		}
 		h, err := s.Head(ctx, "3")
 		must(t, err)
-		if h.Position != pos(2) || h.Version != "v1" {
+		if h.Position != pos(2) || h.Version != "v1" || h.Commits != 2 || h.Outbox != 1 {
 			t.Errorf("Head = %+v", h)
 		}
 		box, err := s.Outbox(ctx, "3", 2)
@@ -62,15 +62,17 @@ func Store(t *testing.T, open func(t *testing.T) fold.Store) {
 		if len(box) != 1 || fmt.Sprintf("%+v", box[0]) != fmt.Sprintf("%+v", rec) {
 			t.Errorf("Outbox = %+v, want %+v", box, rec)
 		}
-		must(t, s.Commit(ctx, &fold.Commit{Lease: l, Version: "v1", From: pos(2), To: pos(2), Nonce: "n3", Left: []string{rec.ID()}}))
-		// What answers may be a server that was the master, and is behind.
+		must(t, s.Commit(ctx, &fold.Commit{Lease: l, Version: "v1", Number: 3, To: pos(2), Nonce: "n3", Left: []string{rec.ID()}}))
 		_, err = s.Load(ctx, "3", 3, []string{"k"})
-		refused(t, err, fold.ErrPosition)
-		_, err = s.Outbox(ctx, "3", 3)
-		refused(t, err, fold.ErrPosition)
+		must(t, err)
+		// What answers may be a server that was the master, and is behind.
+		_, err = s.Load(ctx, "3", 4, []string{"k"})
+		refused(t, err, fold.ErrWentBack)
+		_, err = s.Outbox(ctx, "3", 4)
+		refused(t, err, fold.ErrWentBack)
 		d, err := s.Dump(ctx, "3")
 		must(t, err)
-		if len(d.Outbox) != 0 || len(d.Fields) != 2 || d.Position != pos(2) {
+		if len(d.Outbox) != 0 || len(d.Fields) != 2 || d.Position != pos(2) || d.Commits != 3 {
 			t.Errorf("Dump = %+v", d)
 		}
 	})
@@ -78,39 +80,74 @@ func Store(t *testing.T, open func(t *testing.T) fold.Store) {
 	t.Run("the fence", func(t *testing.T) {
 		s := open(t)
 		l := acquire(t, s, "0", "a")
-		c1 := fold.Commit{Lease: l, To: pos(1), Nonce: "n1", Fields: []fold.FieldValue{{Name: "k", Value: []byte("1")}}}
+		c1 := fold.Commit{Lease: l, Number: 1, To: pos(1), Nonce: "n1", Fields: []fold.FieldValue{{Name: "k", Value: []byte("1")}}}
 		must(t, s.Commit(ctx, &c1))
 		must(t, s.Commit(ctx, &c1)) // the answer was lost: the same nonce is success
 		wrong := c1
 		wrong.Nonce = "other"
-		refused(t, s.Commit(ctx, &wrong), fold.ErrPosition)
-		gap := fold.Commit{Lease: l, From: pos(5), To: pos(6), Nonce: "n5", Fields: []fold.FieldValue{{Name: "k", Value: []byte("6")}}}
-		refused(t, s.Commit(ctx, &gap), fold.ErrPosition)
-		stranger := fold.Commit{Lease: fold.Lease{Shard: "0", Owner: "a", Token: "guessed"}, From: pos(1), To: pos(2), Nonce: "n2", Fields: []fold.FieldValue{{Name: "k", Value: []byte("2")}}}
+		refused(t, s.Commit(ctx, &wrong), fold.ErrWentBack)
+		gap := fold.Commit{Lease: l, Number: 3, To: pos(2), Nonce: "n5", Fields: []fold.FieldValue{{Name: "k", Value: []byte("6")}}}
+		refused(t, s.Commit(ctx, &gap), fold.ErrWentBack)
+		stranger := fold.Commit{Lease: fold.Lease{Shard: "0", Owner: "a", Token: "guessed"}, Number: 2, To: pos(2), Nonce: "n2", Fields: []fold.FieldValue{{Name: "k", Value: []byte("2")}}}
 		refused(t, s.Commit(ctx, &stranger), fold.ErrFenced)
 		// The same member acquires again: its own earlier lease is fenced too.
 		l2 := acquire(t, s, "0", "a")
-		old := fold.Commit{Lease: l, From: pos(1), To: pos(2), Nonce: "n3"}
+		old := fold.Commit{Lease: l, Number: 2, To: pos(2), Nonce: "n3"}
 		refused(t, s.Commit(ctx, &old), fold.ErrFenced)
 		_, err := s.Renew(ctx, l, ttl)
 		refused(t, err, fold.ErrFenced)
-		p, err := s.Renew(ctx, l2, ttl)
+		n, err := s.Renew(ctx, l2, ttl)
 		must(t, err)
-		if p != pos(1) {
-			t.Errorf("Renew returned the position %+v", p)
+		if n != 1 {
+			t.Errorf("Renew returned %d commits", n)
 		}
 		got, err := s.Load(ctx, "0", 1, []string{"k"})
 		must(t, err)
 		if string(got[0]) != "1" {
 			t.Errorf("a refused commit changed k to %q", got[0])
 		}
-		must(t, s.Commit(ctx, &fold.Commit{Lease: l2, From: pos(1), To: pos(2), Nonce: "n4"}))
-		// One that must follow another is refused unless that was the last.
-		k := []fold.FieldValue{{Name: "k", Value: []byte("3")}}
-		refused(t, s.Commit(ctx, &fold.Commit{Lease: l2, From: pos(2), To: pos(2), Nonce: "n5", After: "n1", Fields: k}), fold.ErrPosition)
-		follows := fold.Commit{Lease: l2, From: pos(2), To: pos(2), Nonce: "n6", After: "n4", Fields: k}
-		must(t, s.Commit(ctx, &follows))
-		must(t, s.Commit(ctx, &follows))
+		must(t, s.Commit(ctx, &fold.Commit{Lease: l2, Number: 2, To: pos(2), Nonce: "n4"}))
+		must(t, s.Commit(ctx, &fold.Commit{Lease: l2, Number: 3, To: pos(3), Nonce: "n6"}))
+	})
+
+	t.Run("commits that leave the position as it is", func(t *testing.T) {
+		s := open(t)
+		l := acquire(t, s, "5", "a")
+		counts := func(want uint64) {
+			t.Helper()
+			h, err := s.Head(ctx, "5")
+			must(t, err)
+			n, err := s.Renew(ctx, l, ttl)
+			must(t, err)
+			if h.Commits != want || n != want || h.Position != (fold.Position{}) {
+				t.Errorf("Head = %+v and Renew = %d, want %d commits and no position", h, n, want)
+			}
+		}
+		counts(0)
+		rec := fold.Record{Sequence: 1, Guard: fold.Once, Stream: "S", Subject: "x"}
+		first := fold.Commit{Lease: l, Number: 1, Nonce: "n1", Records: []fold.Record{rec}}
+		must(t, s.Commit(ctx, &first))
+		left := fold.Commit{Lease: l, Number: 2, Nonce: "n2", Left: []string{rec.ID()}}
+		must(t, s.Commit(ctx, &left))
+		must(t, s.Commit(ctx, &left))
+		counts(2)
+		refused(t, s.Commit(ctx, &first), fold.ErrWentBack) // it comes late
+		refused(t, s.Commit(ctx, &fold.Commit{Lease: l, Number: 4, Nonce: "n4"}), fold.ErrWentBack)
+		counts(2)
+		box, err := s.Outbox(ctx, "5", 2)
+		must(t, err)
+		if len(box) != 0 {
+			t.Errorf("Outbox = %+v", box)
+		}
+		for i := uint64(3); i <= 12; i++ { // to two digits
+			must(t, s.Commit(ctx, &fold.Commit{Lease: l, Number: i, Nonce: fmt.Sprint("n", i)}))
+			counts(i)
+		}
+		_, err = s.Load(ctx, "5", 12, []string{"k"})
+		must(t, err)
+		must(t, s.Release(ctx, l))
+		l = acquire(t, s, "5", "b")
+		counts(12)
 	})
 
 	t.Run("leases", func(t *testing.T) {
@@ -132,7 +169,7 @@ func Store(t *testing.T, open func(t *testing.T) fold.Store) {
 		}
 		must(t, s.Release(ctx, l))
 		l = acquire(t, s, "1", "b")
-		refused(t, s.Commit(ctx, &fold.Commit{Lease: fold.Lease{Shard: "1", Owner: "a"}, To: pos(1), Nonce: "n"}), fold.ErrFenced)
+		refused(t, s.Commit(ctx, &fold.Commit{Lease: fold.Lease{Shard: "1", Owner: "a"}, Number: 1, To: pos(1), Nonce: "n"}), fold.ErrFenced)
 		_, err = s.Renew(ctx, l, 30*time.Millisecond)
 		must(t, err)
 		eventually(t, func() bool {
@@ -164,7 +201,7 @@ func Store(t *testing.T, open func(t *testing.T) fold.Store) {
 	t.Run("a large commit", func(t *testing.T) {
 		s := open(t)
 		l := acquire(t, s, "f", "a")
-		c := &fold.Commit{Lease: l, To: pos(1), Nonce: "n1"}
+		c := &fold.Commit{Lease: l, Number: 1, To: pos(1), Nonce: "n1"}
 		var names []string
 		for i := range 9001 {
 			names = append(names, fmt.Sprintf("key-%d", i))
@@ -184,7 +221,7 @@ func Store(t *testing.T, open func(t *testing.T) fold.Store) {
 				t.Fatalf("record %d has sequence %d: the outbox is out of order", i, r.Sequence)
 			}
 		}
-		c2 := &fold.Commit{Lease: l, From: pos(1), To: pos(2), Nonce: "n2", Deleted: names}
+		c2 := &fold.Commit{Lease: l, Number: 2, To: pos(2), Nonce: "n2", Deleted: names}
 		for i := range c.Records {
 			c2.Left = append(c2.Left, c.Records[i].ID())
 		}
@@ -199,9 +236,9 @@ func Store(t *testing.T, open func(t *testing.T) fold.Store) {
 	t.Run("reset", func(t *testing.T) {
 		s := open(t)
 		l := acquire(t, s, "2", "a")
-		must(t, s.Commit(ctx, &fold.Commit{Lease: l, Version: "v", To: pos(4), Nonce: "n", Fields: []fold.FieldValue{{Name: "k", Value: []byte("v")}}}))
+		must(t, s.Commit(ctx, &fold.Commit{Lease: l, Version: "v", Number: 1, To: pos(4), Nonce: "n", Fields: []fold.FieldValue{{Name: "k", Value: []byte("v")}}}))
 		must(t, s.Reset(ctx, "2", pos(3), false))
-		refused(t, s.Commit(ctx, &fold.Commit{Lease: l, From: pos(4), To: pos(5), Nonce: "m"}), fold.ErrFenced)
+		refused(t, s.Commit(ctx, &fold.Commit{Lease: l, Number: 2, To: pos(5), Nonce: "m"}), fold.ErrFenced)
 		d, err := s.Dump(ctx, "2")
 		must(t, err)
 		if d.Position != pos(3) || string(d.Fields["k"]) != "v" {
@@ -210,18 +247,18 @@ func Store(t *testing.T, open func(t *testing.T) fold.Store) {
 		must(t, s.Reset(ctx, "2", fold.Position{}, true))
 		d, err = s.Dump(ctx, "2")
 		must(t, err)
-		if d.Position != (fold.Position{}) || len(d.Fields) != 0 || d.Version != "" {
+		if d.Position != (fold.Position{}) || len(d.Fields) != 0 || d.Version != "" || d.Commits != 1 {
 			t.Errorf("wiped: %+v", d)
 		}
 		l = acquire(t, s, "2", "b")
-		must(t, s.Commit(ctx, &fold.Commit{Lease: l, To: pos(1), Nonce: "o"}))
+		must(t, s.Commit(ctx, &fold.Commit{Lease: l, Number: 2, To: pos(1), Nonce: "o"}))
 	})
 
 	t.Run("shards do not touch each other", func(t *testing.T) {
 		s := open(t)
 		for _, id := range []string{"0", "9", "f"} {
 			l := acquire(t, s, id, "a")
-			must(t, s.Commit(ctx, &fold.Commit{Lease: l, To: pos(1), Nonce: "n", Fields: []fold.FieldValue{{Name: "k", Value: []byte(id)}}}))
+			must(t, s.Commit(ctx, &fold.Commit{Lease: l, Number: 1, To: pos(1), Nonce: "n", Fields: []fold.FieldValue{{Name: "k", Value: []byte(id)}}}))
 		}
 		for _, id := range []string{"0", "9", "f"} {
 			got, err := s.Load(ctx, id, 0, []string{"k"})
