@@ -106,32 +106,32 @@ func (m *Machine) foldClaim(l *Lead, in *input, c *shardv1.IdentityClaim) {
 		m.send(in, fold.Ordered, claimant, 0, answer)
 		return
 	}
-	first := l.claimant == ""
 	before := l.claimant
 	l.claimant = keep(claimant)
 	l.changed = true
-	if !first {
+	if before != "" && before != claimant {
 		// The history went to the first claimant, and the episodes with it.
 		m.send(in, fold.Ordered, claimant, 0, answer)
-		if before != claimant {
-			m.send(in, fold.Ordered, before, 0, &shardv1.Inbound{Body: &shardv1.Inbound_AliasReleased{
-				AliasReleased: &shardv1.AliasReleased{Alias: l.key},
-			}})
-		}
+		m.send(in, fold.Ordered, before, 0, &shardv1.Inbound{Body: &shardv1.Inbound_AliasReleased{
+			AliasReleased: &shardv1.AliasReleased{Alias: l.key},
+		}})
 		m.watch.identity(in, "claimed", "by another lead: what follows goes there")
 		return
 	}
+	// Who claims what is its own already has lost what it was sent: its shard's stream was made anew.
+	done.Again = before == claimant
 	for _, s := range l.standings {
-		if s.episode == 0 {
+		// What is open here may have been closed there since: only closings are told again.
+		if s.episode == 0 || done.GetAgain() && s.open {
 			continue
 		}
 		done.Episodes = append(done.Episodes, s.episodeProto())
-		if f := m.log.agreement(s.agreement); f != nil {
+		if f := m.log.agreement(s.agreement); f != nil && !done.GetAgain() {
 			m.emitFact(l, f, in, &leadv1.Fact{Fact: &leadv1.Fact_LeadMerged{LeadMerged: &leadv1.LeadMerged{Into: claimant}}})
 		}
 	}
 	guard := fold.Expand
-	if l.events == 0 && l.tooOld == 0 {
+	if l.events == 0 && l.tooOld == 0 && !done.GetAgain() {
 		guard = fold.Ordered // there is no history
 	}
 	// What a record expands to takes the ordinals from its own on, so it is the message's last.
@@ -277,7 +277,9 @@ func (m *Machine) foldMoved(l *Lead, in *input, h *shardv1.HandoffMoved) {
 	}
 }
 
-// Expansion is what a record guarded fold.Expand stands for: the history of an alias, then that its claim is done.
+// Expansion is what a record guarded fold.Expand stands for: the history of an alias, then that its claim is done. When the
+// same lead claims once more, the history is all that it was sent before: of an alias that others claimed in between, the
+// rest counts with them.
 type Expansion struct {
 	// Filter is the wildcard of the subjects to read in Stream, from the start to before the message Before.
 	Stream string
@@ -304,11 +306,11 @@ func ReadExpansion(rec fold.Record) (*Expansion, error) {
 	}, nil
 }
 
-// Records returns the messages in order, from those that Filter finds. Messages from Before on are left out, so the
-// caller may stop there. Their ordinals follow that of the record. An error of the messages is passed on and ends it.
+// Records returns the messages in order, from those that Filter finds, which may be read twice. Messages from Before on are
+// left out, so the caller may stop there. Their ordinals follow that of the record. An error of the messages is passed on and
+// ends it.
 func (e *Expansion) Records(messages iter.Seq2[fold.Message, error]) iter.Seq2[fold.Record, error] {
 	return func(yield func(fold.Record, error) bool) {
-		m := New(leadkey.Key(e.alias).Shard())
 		ordinal := e.done.GetOrigin().GetOrdinal()
 		next := func(body *shardv1.Inbound) bool {
 			origin := e.done.GetOrigin()
@@ -321,24 +323,100 @@ func (e *Expansion) Records(messages iter.Seq2[fold.Message, error]) iter.Seq2[f
 			ordinal++
 			return yield(r, nil)
 		}
-		for msg, err := range messages {
+		again := e.done.GetClaimDone().GetAgain()
+		claimant, first := e.done.GetLeadKey(), e.done.GetLeadKey()
+		if again {
+			for went, err := range e.told(messages) {
+				if err != nil {
+					yield(fold.Record{}, err)
+					return
+				}
+				if went.claimant != "" {
+					first = went.claimant
+					break
+				}
+			}
+		}
+		for went, err := range e.told(messages) {
 			if err != nil {
 				yield(fold.Record{}, err)
 				return
 			}
-			if msg.Sequence >= e.Before {
-				break
+			to := went.to
+			if to == "" {
+				to = first
 			}
-			in, ok := m.Decode(msg).(*input)
-			if !ok || in.rejected != nil || !in.isEvent || in.key() != e.alias || in.hops >= maxHops {
+			if went.event == nil || again && to != claimant {
 				continue
 			}
-			body := &shardv1.Inbound{Hops: in.hops + 1, Traceparent: in.traceparent(), Body: forwardedEvent(in)}
-			if !next(body) {
+			if !next(went.event) {
 				return
 			}
 		}
-		e.done.Hops = 0
+		if first != claimant {
+			e.done.GetClaimDone().Episodes = nil
+		}
 		next(&shardv1.Inbound{Traceparent: e.done.GetTraceparent(), Body: e.done.GetBody()})
+	}
+}
+
+// told is what became of a message of an alias.
+type told struct {
+	// event is what its claimant is sent of it; nil if it is no event, or was not passed on.
+	event *shardv1.Inbound
+	// to is the claimant that the event was passed on to; "" if it came before the first claim.
+	to string
+	// claimant is the alias's, once the message is folded.
+	claimant string
+}
+
+// told tells of the alias's messages up to Before. Only of an alias that was claimed before need they be folded: no agreement
+// takes part in whom an alias belongs to.
+func (e *Expansion) told(messages iter.Seq2[fold.Message, error]) iter.Seq2[told, error] {
+	return func(yield func(told, error) bool) {
+		m, log, alias := New(leadkey.Key(e.alias).Shard()), &Log{version: 1}, newLead(e.alias)
+		log.declare()
+		left := 0
+		tx := fold.NewTx(func(key string) fold.State {
+			if key == "" {
+				return log
+			}
+			return alias
+		}, func(fold.Record) { left++ })
+		again := e.done.GetClaimDone().GetAgain()
+		for msg, err := range messages {
+			if err != nil {
+				yield(told{}, err)
+				return
+			}
+			if msg.Sequence >= e.Before {
+				return
+			}
+			in, ok := m.Decode(msg).(*input)
+			if !ok || in.rejected != nil || in.key() != e.alias {
+				continue
+			}
+			went := told{to: alias.claimant}
+			if in.isEvent && in.hops < maxHops {
+				// What was sent before has handed off what it could.
+				in.message.History = in.message.History || again
+				went.event = &shardv1.Inbound{Hops: in.hops + 1, Traceparent: in.traceparent(), Body: forwardedEvent(in)}
+			}
+			if again {
+				left = 0
+				tx.Begin()
+				if err := m.Fold(tx, in); err != nil {
+					yield(told{}, err)
+					return
+				}
+				if went.to != "" && left == 0 {
+					went.event = nil // a repetition: it is where it was sent first
+				}
+				went.claimant = alias.claimant
+			}
+			if !yield(went, nil) {
+				return
+			}
+		}
 	}
 }

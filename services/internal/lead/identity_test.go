@@ -3,6 +3,7 @@ package lead
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -215,6 +216,210 @@ func TestARepetitionStaysWithWhoeverGotTheEvent(t *testing.T) {
 		if holds(x, id) != (owner == x) || holds(y, id) != (owner == y) {
 			t.Errorf("event %s counts for x: %t, for y: %t; want it for %s alone", id, holds(x, id), holds(y, id), owner)
 		}
+	}
+}
+
+// lose makes a shard's stream and states anew.
+func (w *world) lose(a *agreement.Agreement, s *worldShard) {
+	w.pending = slices.DeleteFunc(w.pending, func(p *worldShard) bool { return p == s })
+	s.stream, s.folded = nil, 0
+	w.forget(a, s)
+}
+
+// replay folds a shard's stream from its start. What it sent before it sends again, and it is left out as it would be there.
+func (w *world) replay(a *agreement.Agreement, s *worldShard) {
+	for range s.folded {
+		w.pending = append(w.pending, s)
+	}
+	s.folded = 0
+	w.forget(a, s)
+}
+
+func (w *world) forget(a *agreement.Agreement, s *worldShard) {
+	clear(s.states)
+	g, _ := s.state("").(*Log)
+	g.enforce(a, 1)
+}
+
+// adoptNew is what replaying a stream that was created anew does: what it causes has origins above those of the lost one, and
+// what it holds counts as history.
+func (w *world) adoptNew(s *worldShard, incarnation int64, t testing.TB) {
+	for i := range s.stream {
+		s.stream[i].History = true
+	}
+	w.settleAs(s, incarnation, t)
+}
+
+// settleAs is settle while a shard's messages are of an incarnation of their own.
+func (w *world) settleAs(s *worldShard, incarnation int64, t testing.TB) {
+	t.Helper()
+	for len(w.pending) > 0 {
+		for i := s.folded; i < len(s.stream); i++ {
+			s.stream[i].Incarnation = incarnation
+		}
+		next := w.pending[0]
+		w.pending = w.pending[1:]
+		if err := w.step(next); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// holders returns the leads of their own that have counted an event.
+func (w *world) holders(id string) (keys []string) {
+	for _, s := range w.shards {
+		for _, st := range s.states {
+			if l, ok := st.(*Lead); ok && l.claimant == "" && l.ids.holds(idHash("web", id)) {
+				keys = append(keys, l.key)
+			}
+		}
+	}
+	return keys
+}
+
+// TestALostStreamIsToldItsAliasesHistoryAgain: a shard's stream is created anew and all is published again. Whether the shard
+// is replayed alone or all are, and whichever first, its leads have what their aliases sent them, once, and hand nothing of it off.
+func TestALostStreamIsToldItsAliasesHistoryAgain(t *testing.T) {
+	a := propertyAgreement(t, false)
+	rapid.Check(t, func(r *rapid.T) {
+		w := newWorld(&watch{})
+		w.enforce(a)
+		x := leadkey.FromEmail("p@acme.example")
+		lost := w.shard(x.Shard())
+		n := rapid.IntRange(1, 20).Draw(r, "events")
+		var bodies [][]byte
+		publish := func(body []byte) {
+			if _, err := w.publishEvent(body, arrivals); err != nil {
+				t.Fatal(err)
+			}
+		}
+		devices := []string{"a1", "a2"}
+		for _, d := range devices {
+			if leadkey.FromAnonymous(d).Shard() == x.Shard() {
+				t.Fatalf("the device %s is in the shard that is lost", d)
+			}
+		}
+		put := func(id string, who map[string]any) {
+			who["company"] = "Acme"
+			e := published{lead: who, id: id, source: "web", kind: "page.viewed", at: now.Add(timeOf(len(bodies)))}
+			if rapid.IntRange(0, 4).Draw(r, "demo") == 0 {
+				e.kind = "form.submitted"
+			}
+			bodies = append(bodies, e.body())
+			publish(e.body())
+			if rapid.Bool().Draw(r, "settle") {
+				w.settleInAnyOrder(t, r)
+			}
+		}
+		for i := range n {
+			who := map[string]any{"anonymousId": rapid.SampledFrom(devices).Draw(r, "device")}
+			switch rapid.IntRange(0, 4).Draw(r, "address") {
+			case 0:
+				who["email"] = "p@acme.example"
+			case 1:
+				who = map[string]any{"email": "p@acme.example"}
+			}
+			put(fmt.Sprint(i), who)
+		}
+		for i, d := range devices {
+			put(fmt.Sprint(n+i), map[string]any{"email": "p@acme.example", "anonymousId": d})
+		}
+		w.settleInAnyOrder(t, r)
+		at := arrivals.Add(time.Hour)
+		was := Explain(w.lead(x), w.log(x), at)[0].GetScore()
+		facts := len(w.watch.facts)
+		for incarnation := range int64(rapid.IntRange(1, 2).Draw(r, "times")) {
+			w.lose(a, lost)
+			for _, b := range bodies {
+				publish(b)
+			}
+			w.adoptNew(lost, worldIncarnation+1+incarnation, t)
+			if rapid.Bool().Draw(r, "all") {
+				for _, d := range devices {
+					w.replay(a, w.shard(leadkey.FromAnonymous(d).Shard()))
+					w.settleAs(lost, worldIncarnation+1+incarnation, t)
+				}
+			}
+		}
+		for i := range bodies {
+			if got := w.holders(fmt.Sprint(i)); len(got) != 1 || got[0] != string(x) {
+				r.Fatalf("event %d counts at %v, want at %s alone", i, got, x)
+			}
+		}
+		if got := Explain(w.lead(x), w.log(x), at)[0].GetScore(); !proto.Equal(got, was) {
+			r.Fatalf("the score is %v, was %v", got, was)
+		}
+		if w.lead(x).awaits() {
+			r.Fatal("a claim stays open")
+		}
+		for _, f := range w.watch.facts[facts:] {
+			if f.GetLeadQualified() != nil && f.GetLeadKey() == string(x) {
+				r.Fatal("handed off by what was sent before")
+			}
+		}
+	})
+}
+
+// TestALostStreamGetsItsShareOfASharedAlias: of an alias that leads claimed in turn, each gets again what it had.
+func TestALostStreamGetsItsShareOfASharedAlias(t *testing.T) {
+	a := propertyAgreement(t, false)
+	device := map[string]any{"anonymousId": "shared"}
+	x, y := "x@acme.example", "z@acme.example"
+	if leadkey.FromEmail(x).Shard() == leadkey.FromEmail(y).Shard() {
+		t.Fatal("both leads are in the shard that is lost")
+	}
+	tie := func(who string) map[string]any { return map[string]any{"email": who, "anonymousId": "shared"} }
+	for _, last := range []string{x, y} {
+		t.Run(last+" holds it", func(t *testing.T) {
+			w := newWorld(&watch{})
+			w.enforce(a)
+			n, incarnation := 0, int64(worldIncarnation)
+			lost := w.shard(leadkey.FromEmail(last).Shard())
+			bodies := map[string][]byte{}
+			publish := func(id string, lead map[string]any) {
+				t.Helper()
+				n++
+				e := published{lead: lead, id: id, source: "web", kind: "page.viewed", at: now.Add(time.Duration(n) * time.Minute)}
+				bodies[id] = e.body()
+				if _, err := w.publishEvent(bodies[id], arrivals); err != nil {
+					t.Fatal(err)
+				}
+				w.settleAs(lost, incarnation, t)
+			}
+			want := map[string]string{"before": x, "with-x": x, "with-y": y}
+			publish("before", device)
+			publish("tie-x", tie(x))
+			publish("with-x", device)
+			publish("tie-y", tie(y))
+			publish("with-y", device)
+			if last == x {
+				publish("tie-x-again", tie(x))
+				publish("with-x-again", device)
+				want["with-x-again"] = x
+			}
+			again := func(id string) {
+				t.Helper()
+				if _, err := w.publishEvent(bodies[id], arrivals); err != nil {
+					t.Fatal(err)
+				}
+				w.settleAs(lost, incarnation, t)
+			}
+			for id := range want {
+				again(id) // a repetition is no part of what its newest claimant had
+			}
+			w.lose(a, lost)
+			incarnation++
+			if last == x {
+				again("tie-x")
+			} else {
+				again("tie-y")
+			}
+			for id, owner := range want {
+				if got := w.holders(id); len(got) != 1 || got[0] != string(leadkey.FromEmail(owner)) {
+					t.Errorf("event %s counts at %v, want at %s alone", id, got, leadkey.FromEmail(owner))
+				}
+			}
+		})
 	}
 }
 
@@ -455,11 +660,14 @@ func TestWhatAnAliasHasOfAnAdoptedStreamHandsNothingOff(t *testing.T) {
 // for the lead that claims the alias afterwards.
 func TestAnAliasThatWasTurnedDownBringsNoOldPoints(t *testing.T) {
 	w := newWorld(&watch{})
-	w.activate(t, propertyAgreement(t, false), 1)
+	a := propertyAgreement(t, false)
+	w.activate(t, a, 1)
+	bodies := map[string][]byte{}
 	publish := func(id, kind string, who map[string]any, at time.Time) leadkey.Key {
 		t.Helper()
 		e := published{lead: who, id: id, source: "web", kind: kind, at: at}
-		key, err := w.publishEvent(e.body(), at)
+		bodies[id] = e.body()
+		key, err := w.publishEvent(bodies[id], at)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -487,14 +695,29 @@ func TestAnAliasThatWasTurnedDownBringsNoOldPoints(t *testing.T) {
 	if qualified != 1 {
 		t.Errorf("qualified %d times, want once, before the closing", qualified)
 	}
-	counts := map[string]uint64{}
-	for _, c := range Explain(w.lead(key), w.log(key), day(5))[0].GetContributions() {
-		counts[c.GetRule()] = c.GetCount()
+	check := func(when string) {
+		t.Helper()
+		counts := map[string]uint64{}
+		for _, c := range Explain(w.lead(key), w.log(key), day(5))[0].GetContributions() {
+			counts[c.GetRule()] = c.GetCount()
+		}
+		if counts["demo"] != 0 || counts["for-ever"] != 1 || counts["view"] != 2 {
+			t.Errorf("what counts by rule %s: %v; want the call of the third day and both views", when, counts)
+		}
 	}
-	if counts["demo"] != 0 || counts["for-ever"] != 1 || counts["view"] != 2 {
-		t.Errorf("what counts by rule: %v; want the call of the third day and both views", counts)
-	}
+	check("when the alias was claimed")
 	if s := w.lead(key).standings[0]; len(s.tail) != 0 {
 		t.Errorf("%d credits are kept though nothing is open", len(s.tail))
 	}
+	if alias.Shard() == key.Shard() {
+		t.Fatal("the alias is in the shard that is lost")
+	}
+	w.lose(a, w.shard(key.Shard()))
+	for _, id := range []string{"2", "4", "5"} {
+		if _, err := w.publishEvent(bodies[id], day(6)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.adoptNew(w.shard(key.Shard()), worldIncarnation+1, t)
+	check("when the lead's stream was lost")
 }

@@ -486,7 +486,9 @@ type ClaimDone struct {
 	// Whether the claim was refused, since the claimant is itself on its way into the alias.
 	Refused bool `protobuf:"varint,2,opt,name=refused,proto3" json:"refused,omitempty"`
 	// The alias's newest episode under each agreement.
-	Episodes      []*Episode `protobuf:"bytes,3,rep,name=episodes,proto3" json:"episodes,omitempty"`
+	Episodes []*Episode `protobuf:"bytes,3,rep,name=episodes,proto3" json:"episodes,omitempty"`
+	// Whether the same lead had claimed the alias before, and lost what it was sent then.
+	Again         bool `protobuf:"varint,4,opt,name=again,proto3" json:"again,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -540,6 +542,13 @@ func (x *ClaimDone) GetEpisodes() []*Episode {
 		return x.Episodes
 	}
 	return nil
+}
+
+func (x *ClaimDone) GetAgain() bool {
+	if x != nil {
+		return x.Again
+	}
+	return false
 }
 
 // Episode is a lead's newest episode under one agreement.
@@ -1417,11 +1426,12 @@ const file_baton_shard_v1_shard_proto_rawDesc = "" +
 	"arrived_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tarrivedAt\"G\n" +
 	"\rIdentityClaim\x12\x1a\n" +
 	"\bclaimant\x18\x01 \x01(\tR\bclaimant\x12\x1a\n" +
-	"\boperator\x18\x02 \x01(\bR\boperator\"p\n" +
+	"\boperator\x18\x02 \x01(\bR\boperator\"\x86\x01\n" +
 	"\tClaimDone\x12\x14\n" +
 	"\x05alias\x18\x01 \x01(\tR\x05alias\x12\x18\n" +
 	"\arefused\x18\x02 \x01(\bR\arefused\x123\n" +
-	"\bepisodes\x18\x03 \x03(\v2\x17.baton.shard.v1.EpisodeR\bepisodes\"\xd0\x01\n" +
+	"\bepisodes\x18\x03 \x03(\v2\x17.baton.shard.v1.EpisodeR\bepisodes\x12\x14\n" +
+	"\x05again\x18\x04 \x01(\bR\x05again\"\xd0\x01\n" +
 	"\aEpisode\x12\x1c\n" +
 	"\tagreement\x18\x01 \x01(\tR\tagreement\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\rR\x06number\x12\x12\n" +
