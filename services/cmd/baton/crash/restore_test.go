@@ -100,12 +100,25 @@ func TestCrashRecreatedReplay(t *testing.T) {
 	s.load.views(100)
 	s.load.tie()
 	s.settled()
-	for who := range s.load.model.points {
-		if leadkey.FromEmail(who).Shard() == shard {
-			s.load.model.demo[who] = false // it qualified, and was handed off, in the time of the stream that is gone
-		}
-		s.eventually(patience, func() error { return s.standing(who) })
-	}
+	s.standAs(shard)
+}
+
+// TestCrashRecreatedReplayAlone: the same with --replay of that shard alone, once the others have folded what was published
+// again. They count it no second time, and send its leads what their aliases had.
+func TestCrashRecreatedReplayAlone(t *testing.T) {
+	t.Parallel()
+	s, _ := plain(t)
+	s.load.more(200)
+	s.load.tie()
+	s.settled()
+	shard := s.recreate()
+	s.load.again(0)
+	s.load.sending.Wait()
+	s.adopt(shard, "--replay")
+	s.load.views(100)
+	s.load.tie()
+	s.settled()
+	s.standAs(shard)
 }
 
 // TestCrashOlderHandoffs: HANDOFFS alone is restored from an older copy. The routers stand still and say so, also those
@@ -171,6 +184,17 @@ func plain(t *testing.T) (*stack, *servertest.Process) {
 	s.servers = []service{{ns, "nats-server"}, {rs, "redis-server"}}
 	s.launch(2, rs.RedisURL())
 	return s, ns
+}
+
+// standAs compares all leads with the model, after the stream of a shard was created anew and replayed.
+func (s *stack) standAs(shard string) {
+	s.t.Helper()
+	for who := range s.load.model.points {
+		if leadkey.FromEmail(who).Shard() == shard {
+			s.load.model.demo[who] = false // it qualified, and was handed off, in the time of the stream that is gone
+		}
+		s.eventually(patience, func() error { return s.standing(who) })
+	}
 }
 
 // recreate deletes the stream of some lead's shard, and starts Baton's processes anew, one of which creates it. It returns
