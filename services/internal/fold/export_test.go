@@ -61,3 +61,12 @@ func DecodeSnapshot(b []byte) (string, Dump, error) {
 	d.Head = r.head
 	return r.shard, d, nil
 }
+
+// Arena is an arena.
+type Arena struct{ arena }
+
+// Keep copies a value into it.
+func (a *Arena) Keep(value []byte) []byte { return a.keep(value) }
+
+// Reset frees all values.
+func (a *Arena) Reset() { a.reset() }

@@ -51,7 +51,7 @@ type owner struct {
 	committed Position // last committed
 	dirty     []*entry
 	records   []Record
-	arena     []byte
+	values    arena
 	newer     *VersionError // met in the log: only what comes before it is committed
 	snapshots snapshotting
 
@@ -161,11 +161,14 @@ func (o *owner) read(ctx context.Context, at Position) error {
 	}
 }
 
-// fold is the one goroutine that touches states. Whenever the committer is idle it takes all that has gathered.
+// fold is the one goroutine that touches states. An idle committer gets all that has gathered.
 func (o *owner) fold(ctx context.Context, commits chan<- *Commit, done <-chan error) error {
 	committing := false
 	var pending *Commit
 	uncommitted := 0 // folded since the commit under way was built
+	// While more is stored and on its way, a commit takes as much as it may, so that a state that changes often is written
+	// once; but what is folded does not wait for long.
+	behind, overdue := false, false
 	look := time.NewTicker(snapshotLook)
 	defer look.Stop()
 	for {
@@ -179,8 +182,10 @@ func (o *owner) fold(ctx context.Context, commits chan<- *Commit, done <-chan er
 				return err
 			}
 			uncommitted += len(msgs)
+			behind = msgs[len(msgs)-1].Pending > 0
 		}
-		if !committing {
+		if !committing && (!behind || uncommitted >= maxUncommitted || room <= 0 || overdue) {
+			overdue = false
 			o.snapshots.begin(ctx, o)
 			if c := o.build(); c != nil {
 				select {
@@ -218,6 +223,7 @@ func (o *owner) fold(ctx context.Context, commits chan<- *Commit, done <-chan er
 				o.snapshots.over(saved)
 				continue
 			case <-look.C:
+				overdue = true
 				continue
 			case <-ctx.Done():
 				return ctx.Err()
@@ -377,13 +383,9 @@ func (o *owner) build() *Commit {
 		Lease: o.lease, Version: o.version(), Number: o.commits.Load() + 1, To: o.folded, Nonce: rand.Text(),
 		Records: o.records, Left: left, messages: len(o.progress.arrived),
 	}
-	type span struct {
-		name     string
-		from, to int
-	}
-	spans := make([]span, 0, len(o.dirty)+len(o.dirty)/4)
-	// The arena of the commit before is free: its outcome is known when the next one is built.
-	arena := o.arena[:0]
+	// The values of the commit before are free: its outcome is known when the next one is built.
+	o.values.reset()
+	c.Fields = make([]FieldValue, 0, len(o.dirty)+len(o.dirty)/4)
 	for _, e := range o.dirty {
 		e.dirty = false
 		e.state.Changes(func(part string, value []byte) {
@@ -392,17 +394,8 @@ func (o *owner) build() *Commit {
 				c.Deleted = append(c.Deleted, name)
 				return
 			}
-			from := len(arena)
-			arena = append(arena, value...)
-			spans = append(spans, span{name, from, len(arena)})
+			c.Fields = append(c.Fields, FieldValue{name, o.values.keep(value)})
 		})
-	}
-	c.Fields = make([]FieldValue, len(spans))
-	for i, s := range spans {
-		c.Fields[i] = FieldValue{s.name, arena[s.from:s.to:s.to]}
-	}
-	if o.arena = arena; cap(arena) > 8<<20 {
-		o.arena = nil
 	}
 	o.dirty, o.records = o.dirty[:0], nil
 	o.snapshots.built(c)
