@@ -261,8 +261,8 @@ type sample struct {
 	Seconds float64
 	CPU     map[string]time.Duration // by process
 	Peak    map[string]uint64        // resident bytes, by process
-	// Quarter and End are a scorer's resident bytes after a quarter of the backlog and after all of it.
-	Quarter, End uint64
+	// Half and End are a scorer's resident bytes after half of the backlog and after all of it.
+	Half, End uint64
 	// PerLead is the share of Redis's memory that a lead takes.
 	PerLead float64
 }

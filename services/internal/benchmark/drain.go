@@ -194,8 +194,8 @@ func (st *site) follow(ctx context.Context, baton []*process, fromStart bool, fo
 		if err := m.look(); err != nil {
 			return sample{}, err
 		}
-		if out.Quarter == 0 && n >= st.messages/4 {
-			out.Quarter = m.resident(baton[0].name)
+		if out.Half == 0 && n >= st.messages/2 {
+			out.Half = m.resident(baton[0].name)
 		}
 		if n >= st.messages {
 			out.Events, out.Seconds, out.CPU, out.Peak, out.End = n-first, now.Sub(start).Seconds(), m.cpu(), m.peak, m.resident(baton[0].name)

@@ -33,7 +33,7 @@ type Part struct {
 	// CPU is microseconds an event by process, Memory the most resident bytes.
 	CPU    map[string]float64 `json:"cpuMicrosecondsPerEvent"`
 	Memory map[string]uint64  `json:"peakResidentBytes"`
-	// Growth is a scorer's resident memory after the backlog as a multiple of that after a quarter of it.
+	// Growth is a scorer's resident memory after the backlog as a multiple of that after half of it, when most leads have been seen.
 	Growth float64 `json:"memoryGrowth,omitempty"`
 	// PerLead is the bytes of Redis's memory that a lead takes.
 	PerLead float64 `json:"redisBytesPerLead,omitempty"`
@@ -80,7 +80,7 @@ type Goal struct {
 const (
 	wantShare    = 0.6  // of the bare consume
 	wantTextbook = 5    // times the textbook
-	wantGrowth   = 1.5  // of memory, from a quarter of the backlog to its end
+	wantGrowth   = 1.5  // of memory, from half of the backlog to its end
 	wantP99      = 20.0 // ms
 	wantEmbedded = 0.6  // of the separate processes
 )
@@ -109,7 +109,7 @@ func (r *Report) judge() {
 		least("at least 5 times the textbook", wantTextbook, scorer.Rate/textbook.Rate)
 	}
 	if scorer != nil {
-		most("memory flat: at the end at most 1.5 times that after a quarter", wantGrowth, scorer.Growth)
+		most("memory flat: at the end at most 1.5 times that after half", wantGrowth, scorer.Growth)
 	}
 	if up != nil && scorer != nil {
 		least("embedded at least 60% of separate processes", wantEmbedded, up.Rate/scorer.Rate)
@@ -136,8 +136,8 @@ func (p *Part) summarise() {
 		for name := range s.CPU {
 			names[name] = true
 		}
-		if s.Quarter > 0 {
-			growth = append(growth, float64(s.End)/float64(s.Quarter))
+		if s.Half > 0 {
+			growth = append(growth, float64(s.End)/float64(s.Half))
 		}
 		perLead = append(perLead, s.PerLead)
 	}
