@@ -44,9 +44,7 @@ func BenchmarkBacklog(b *testing.B) {
 		must(b, err)
 		defer conn.Close()
 		backlog(b, conn, n, func() (fold.Store, func()) {
-			s, err := embedded.StartRedis()
-			must(b, err)
-			return s, s.Stop
+			return fold.NewMemory(), func() {}
 		})
 	})
 }
@@ -81,15 +79,12 @@ func BenchmarkStart(b *testing.B) {
 	start := func(b *testing.B) {
 		for range b.N {
 			b.StopTimer()
-			rs, err := embedded.StartRedis()
-			must(b, err)
-			w.store = rs
+			w.store = fold.NewMemory()
 			b.StartTimer()
 			w.run()
 			w.folded()
 			b.StopTimer()
 			w.stop()
-			rs.Stop()
 		}
 	}
 	b.Run("stream", func(b *testing.B) {

@@ -68,9 +68,7 @@ func TestReplayOfAnOlderCopy(t *testing.T) {
 func restoreAndAdopt(t *testing.T, mode shardv1.AdoptRequest_Mode) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	rs, err := embedded.StartRedis()
-	must(t, err)
-	defer rs.Stop()
+	rs := fold.NewMemory()
 	dir := t.TempDir()
 	run := func(do func(b *bench)) {
 		t.Helper()

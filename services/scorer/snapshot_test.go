@@ -100,15 +100,10 @@ func TestAnEmptyStoreStartsFromSnapshots(t *testing.T) {
 	w.activate(benchmark.Agreement(), 1)
 	publishMany(t, conn, 50_000)
 	run := func() (stop func()) {
-		rs, err := embedded.StartRedis()
-		must(t, err)
-		w.store = rs
+		w.store = fold.NewMemory()
 		w.run()
 		w.folded()
-		return func() {
-			w.stop()
-			rs.Stop()
-		}
+		return w.stop
 	}
 	stop := run()
 	before := w.dumps()

@@ -10,7 +10,7 @@ import (
 	"github.com/leadbaton/baton/services/internal/fold"
 )
 
-// keep is what the scorers keep their states in: the embedded Redis-compatible store, or memory, whose hours cost less.
+// keep is what the scorers keep their states in: a Redis in memory, or the store of `baton up`, whose hours cost less.
 type keep interface {
 	fold.Store
 	// Save returns a function that takes the store back to what it holds now, lease tokens included. Nobody else touches it
@@ -25,7 +25,7 @@ type memory struct{ *fold.Memory }
 
 func (memory) close() {}
 
-// redisKeep is the embedded store.
+// redisKeep is a Redis in memory.
 type redisKeep struct {
 	*fold.Redis
 	m *miniredis.Miniredis

@@ -13,7 +13,7 @@ import (
 
 	"github.com/leadbaton/baton/api/client"
 	channelv1 "github.com/leadbaton/baton/api/gen/baton/channel/v1"
-	"github.com/leadbaton/baton/services/internal/embedded"
+	"github.com/leadbaton/baton/services/internal/fold"
 	"github.com/leadbaton/baton/services/internal/servertest"
 	"github.com/leadbaton/baton/services/internal/stream"
 	"github.com/leadbaton/baton/services/notifier"
@@ -63,11 +63,7 @@ func TestReadyWithThePermissionsOfTheREADME(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func(c *grpc.ClientConn) { _ = c.Close() }(inner)
-	store, err := embedded.StartRedis()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Stop()
+	store := fold.NewMemory()
 	sc, err := scorer.New(scorer.Options{Stream: connect("scorer"), Store: store, Logger: quiet})
 	if err != nil {
 		t.Fatal(err)

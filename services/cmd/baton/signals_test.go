@@ -24,6 +24,7 @@ import (
 	"github.com/leadbaton/baton/api/leadkey"
 	"github.com/leadbaton/baton/api/subject"
 	"github.com/leadbaton/baton/services/internal/embedded"
+	"github.com/leadbaton/baton/services/internal/fold"
 	"github.com/leadbaton/baton/services/internal/stream"
 	"github.com/leadbaton/baton/services/internal/telemetry"
 	"github.com/leadbaton/baton/services/internal/telemetry/export"
@@ -99,11 +100,7 @@ func TestEveryMetricIsInTheTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Stop()
-	store, err := embedded.StartRedis()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Stop()
+	store := fold.NewMemory()
 	made := &listing{units: map[string]string{telemetry.HopName: telemetry.HopUnit}}
 	s := telemetry.Signals{Meters: made, Hops: telemetry.NewHops()}
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))

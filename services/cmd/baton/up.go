@@ -168,12 +168,7 @@ func (u *running) store() (fold.Store, error) {
 		u.later(func() { _ = store.Close() })
 		return store, nil
 	}
-	store, err := embedded.StartRedis()
-	if err != nil {
-		return nil, err
-	}
-	u.later(store.Stop)
-	return store, nil
+	return fold.NewMemory(), nil
 }
 
 func (u *running) services(conn *stream.Conn, store fold.Store) error {

@@ -1,10 +1,7 @@
-// Package embedded is the default of `baton up`: a NATS server with JetStream on disk and a Redis-compatible store in
-// memory, inside this process.
+// Package embedded is what `baton up` stands on: a NATS server with JetStream on disk, inside this process.
 package embedded
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -14,10 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/nats-io/nats-server/v2/server"
-
-	"github.com/leadbaton/baton/services/internal/fold"
 )
 
 // NATS is an embedded server.
@@ -93,36 +87,6 @@ func (l *lastError) text() string {
 		return *s
 	}
 	return "no reason given"
-}
-
-// Redis is an embedded Redis-compatible store. Its content goes with the process: after a start
-// the shards go on from their snapshots.
-type Redis struct {
-	m *miniredis.Miniredis
-	*fold.Redis
-}
-
-// StartRedis starts a store that only this process reaches.
-func StartRedis() (*Redis, error) {
-	m := miniredis.NewMiniRedis()
-	m.ClockTTL(true)
-	store, err := fold.OpenRedis(fold.RedisOptions{Dial: func(context.Context, string, string) (net.Conn, error) {
-		c, err := m.Dial()
-		if c == nil && err == nil {
-			err = errors.New("the embedded store is closed")
-		}
-		return c, err
-	}})
-	if err != nil {
-		return nil, err
-	}
-	return &Redis{m: m, Redis: store}, nil
-}
-
-// Stop stops it.
-func (r *Redis) Stop() {
-	_ = r.Close()
-	r.m.Close()
 }
 
 // Port is the port that it listens on.

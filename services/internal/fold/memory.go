@@ -9,21 +9,27 @@ import (
 	"time"
 )
 
-// Memory is a Store in this process's memory. It keeps the same promises as the others while the process lives.
+// Memory is a Store in this process's memory. It keeps the same promises as the others while the process lives; after a start
+// the shards go on from their snapshots.
 type Memory struct {
-	mu      sync.Mutex
+	mu      sync.Mutex // of the maps
 	now     func() time.Time
 	shards  map[string]*memoryShard
 	members map[string]time.Time
 }
 
 type memoryShard struct {
+	mu sync.Mutex
+	contents
+}
+
+type contents struct {
 	head   Head
 	token  string
 	nonce  string
 	owner  string
 	until  time.Time
-	fields map[string][]byte
+	fields map[string][]byte // whose values are never changed in place
 	outbox map[string][]byte
 }
 
@@ -34,12 +40,16 @@ func NewMemory() *Memory {
 
 var _ Store = (*Memory)(nil)
 
+// shard returns a shard, locked.
 func (m *Memory) shard(id string) *memoryShard {
+	m.mu.Lock()
 	s := m.shards[id]
 	if s == nil {
-		s = &memoryShard{fields: map[string][]byte{}, outbox: map[string][]byte{}}
+		s = &memoryShard{contents: contents{fields: map[string][]byte{}, outbox: map[string][]byte{}}}
 		m.shards[id] = s
 	}
+	m.mu.Unlock()
+	s.mu.Lock()
 	return s
 }
 
@@ -63,9 +73,8 @@ func (m *Memory) Leave(_ context.Context, member string) error {
 
 // Acquire implements Leases.
 func (m *Memory) Acquire(_ context.Context, shard, member string, ttl time.Duration) (Lease, bool, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	s, now := m.shard(shard), m.now()
+	defer s.mu.Unlock()
 	if s.owner != "" && s.owner != member && s.until.After(now) {
 		return Lease{}, false, nil
 	}
@@ -75,9 +84,8 @@ func (m *Memory) Acquire(_ context.Context, shard, member string, ttl time.Durat
 
 // Renew implements Leases.
 func (m *Memory) Renew(_ context.Context, l Lease, ttl time.Duration) (uint64, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	s := m.shard(l.Shard)
+	defer s.mu.Unlock()
 	if s.token != l.Token {
 		return 0, ErrFenced
 	}
@@ -87,9 +95,9 @@ func (m *Memory) Renew(_ context.Context, l Lease, ttl time.Duration) (uint64, e
 
 // Release implements Leases.
 func (m *Memory) Release(_ context.Context, l Lease) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if s := m.shard(l.Shard); s.token == l.Token {
+	s := m.shard(l.Shard)
+	defer s.mu.Unlock()
+	if s.token == l.Token {
 		s.owner, s.token = "", ""
 	}
 	return nil
@@ -97,22 +105,21 @@ func (m *Memory) Release(_ context.Context, l Lease) error {
 
 // Owners implements Leases.
 func (m *Memory) Owners(_ context.Context, shards []string) (map[string]string, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	out := map[string]string{}
 	for _, id := range shards {
-		if s := m.shard(id); s.owner != "" && s.until.After(m.now()) {
+		s := m.shard(id)
+		if s.owner != "" && s.until.After(m.now()) {
 			out[id] = s.owner
 		}
+		s.mu.Unlock()
 	}
 	return out, nil
 }
 
 // Head implements Store.
 func (m *Memory) Head(_ context.Context, shard string) (Head, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	s := m.shard(shard)
+	defer s.mu.Unlock()
 	head := s.head
 	head.Outbox = len(s.outbox)
 	return head, nil
@@ -120,27 +127,34 @@ func (m *Memory) Head(_ context.Context, shard string) (Head, error) {
 
 // Load implements Store.
 func (m *Memory) Load(_ context.Context, shard string, since uint64, fields []string) ([][]byte, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	s := m.shard(shard)
+	defer s.mu.Unlock()
 	if s.head.Commits < since {
 		return nil, ErrWentBack
 	}
 	out := make([][]byte, len(fields))
 	for i, f := range fields {
-		out[i] = slices.Clone(s.fields[f])
+		out[i] = s.fields[f]
 	}
 	return out, nil
 }
 
 // Scan implements Store.
 func (m *Memory) Scan(_ context.Context, shard string, fn func(string, []byte) bool) error {
-	m.mu.Lock()
-	fields := maps.Clone(m.shard(shard).fields) // the values are never changed in place
-	m.mu.Unlock()
-	for k, v := range fields {
-		if !fn(k, slices.Clone(v)) {
-			return nil
+	s := m.shard(shard)
+	names := slices.Collect(maps.Keys(s.fields))
+	s.mu.Unlock()
+	for some := range slices.Chunk(names, 1000) {
+		values := make([][]byte, len(some))
+		s := m.shard(shard)
+		for i, name := range some {
+			values[i] = s.fields[name]
+		}
+		s.mu.Unlock()
+		for i, name := range some {
+			if values[i] != nil && !fn(name, values[i]) {
+				return nil
+			}
 		}
 	}
 	return nil
@@ -148,9 +162,8 @@ func (m *Memory) Scan(_ context.Context, shard string, fn func(string, []byte) b
 
 // Outbox implements Store.
 func (m *Memory) Outbox(_ context.Context, shard string, since uint64) ([]Record, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	s := m.shard(shard)
+	defer s.mu.Unlock()
 	if s.head.Commits < since {
 		return nil, ErrWentBack
 	}
@@ -171,9 +184,8 @@ func sortedRecords(outbox map[string][]byte) ([]Record, error) {
 
 // Commit implements Store.
 func (m *Memory) Commit(_ context.Context, c *Commit) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	s := m.shard(c.Lease.Shard)
+	defer s.mu.Unlock()
 	switch {
 	case s.nonce == c.Nonce:
 		return nil
@@ -200,9 +212,8 @@ func (m *Memory) Commit(_ context.Context, c *Commit) error {
 
 // Dump implements Store.
 func (m *Memory) Dump(_ context.Context, shard string) (Dump, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	s := m.shard(shard)
+	defer s.mu.Unlock()
 	records, err := sortedRecords(s.outbox)
 	fields := make(map[string][]byte, len(s.fields))
 	for k, v := range s.fields {
@@ -213,9 +224,8 @@ func (m *Memory) Dump(_ context.Context, shard string) (Dump, error) {
 
 // Reset implements Store.
 func (m *Memory) Reset(_ context.Context, shard string, to Position, wipe bool) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	s := m.shard(shard)
+	defer s.mu.Unlock()
 	s.head.Position, s.token, s.owner, s.nonce = to, "", "", ""
 	if wipe {
 		clear(s.fields)
@@ -231,29 +241,45 @@ func (m *Memory) Check(context.Context) error { return nil }
 // Save returns a function that takes the store back to what it is now: states, positions, outbox, leases and tokens. It is
 // what a fail-over to a replica does that lacks the newest writes.
 func (m *Memory) Save() (restore func()) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	copyOf := func(in map[string]*memoryShard) map[string]*memoryShard {
-		out := map[string]*memoryShard{}
-		for id, s := range in {
-			c := *s
-			c.fields, c.outbox = maps.Clone(s.fields), maps.Clone(s.outbox)
-			out[id] = &c
-		}
-		return out
-	}
-	saved := copyOf(m.shards)
+	saved := map[string]contents{}
+	m.each(func(id string, s *memoryShard) { saved[id] = s.copy() })
 	return func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.shards = copyOf(saved)
+		m.each(func(id string, s *memoryShard) {
+			was := saved[id]
+			s.contents = was.copy()
+		})
 	}
 }
 
 // Flush forgets everything, as FLUSHALL does.
 func (m *Memory) Flush() {
+	m.each(func(_ string, s *memoryShard) {
+		var none contents
+		s.contents = none.copy()
+	})
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	clear(m.shards)
 	clear(m.members)
+}
+
+// each calls fn for every shard, while nobody else has any.
+func (m *Memory) each(fn func(id string, s *memoryShard)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.shards {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+	}
+	for id, s := range m.shards {
+		fn(id, s)
+	}
+}
+
+func (c *contents) copy() contents {
+	out := *c
+	out.fields, out.outbox = maps.Clone(c.fields), maps.Clone(c.outbox)
+	if out.fields == nil {
+		out.fields, out.outbox = map[string][]byte{}, map[string][]byte{}
+	}
+	return out
 }

@@ -45,7 +45,7 @@ func (s *Redis) Scan(ctx context.Context, shard string, fn func(string, []byte) 
 	return err
 }
 
-// life names one server in one role from its start on. The embedded store has only one.
+// life names one server in one role from its start on. One that is dialled in this process has only one.
 func (s *Redis) life(ctx context.Context, node *redis.Client) (string, error) {
 	if !s.external {
 		return "", nil

@@ -25,7 +25,7 @@ type RedisOptions struct {
 	//
 	// The second asks Sentinels who the master is, now and after each fail-over; the third is a Cluster.
 	URL string
-	// Dial replaces the network: for an embedded server and for tests.
+	// Dial replaces the network, for tests.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
@@ -55,7 +55,7 @@ func OpenRedis(o RedisOptions) (*Redis, error) {
 	quietClient()
 	if o.Dial != nil {
 		rdb := redis.NewClient(&redis.Options{
-			Addr: "embedded", Dialer: o.Dial, MaxRetries: -1, PoolSize: poolSize,
+			Addr: "in-process", Dialer: o.Dial, MaxRetries: -1, PoolSize: poolSize,
 			ContextTimeoutEnabled: true, DisableIdentity: true,
 		})
 		return &Redis{rdb: rdb}, nil

@@ -8,7 +8,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/leadbaton/baton/services/internal/embedded"
 	"github.com/leadbaton/baton/services/internal/fold"
 	"github.com/leadbaton/baton/services/internal/fold/foldtest"
 	"github.com/leadbaton/baton/services/internal/servertest"
@@ -16,17 +15,6 @@ import (
 
 func TestStoreInMemory(t *testing.T) {
 	foldtest.Store(t, func(*testing.T) fold.Store { return fold.NewMemory() })
-}
-
-func TestStoreEmbedded(t *testing.T) {
-	foldtest.Store(t, func(t *testing.T) fold.Store {
-		r, err := embedded.StartRedis()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(r.Stop)
-		return r
-	})
 }
 
 func TestStoreRedis(t *testing.T) {
