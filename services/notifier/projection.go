@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	handoffv1 "github.com/leadbaton/baton/api/gen/baton/handoff/v1"
@@ -37,7 +36,7 @@ type entry struct {
 	assignment uint32
 	ended      bool
 	receipt    *handoffv1.HandoffDelivered // of the current assignment; nil = none yet
-	// changed is the sequence of the fact that last changed it, before the position just before that fact.
+	// changed is the sequence of the message that last changed it, before the position just before that message.
 	changed uint64
 	before  fold.Position
 	at      *timestamppb.Timestamp
@@ -51,7 +50,7 @@ type holder struct{ rep, team string }
 // nobody says that no rep has it.
 func (h holder) nobody() bool { return h.rep == "" }
 
-// change is what one fact did to one handoff.
+// change is what one message did to one handoff.
 type change struct {
 	entry *entry
 	was   holder
@@ -63,21 +62,29 @@ func newProjection() *projection {
 
 // apply folds one message of HANDOFFS and returns what it changed. After an error the projection is of no use any more.
 func (p *projection) apply(m fold.Message) ([]change, error) {
-	f := &handoffv1.Fact{}
-	if err := proto.Unmarshal(m.Data, f); err != nil {
-		return nil, fmt.Errorf("message %d of HANDOFFS is no fact: %w", m.Sequence, err)
+	facts, err := handoff.Decode(m.Data)
+	if err != nil {
+		return nil, fmt.Errorf("message %d of HANDOFFS holds no facts: %w", m.Sequence, err)
 	}
-	if err := p.state.Evolve(f, m.Sequence); err != nil {
+	if _, err := p.state.Evolve(facts, m.Sequence, p.at.Created); err != nil {
 		return nil, err
 	}
 	before := p.at
 	p.at.Sequence, p.at.Time = m.Sequence, m.Time
-
 	var changes []change
-	touch := func(e *entry) {
-		changes = append(changes, change{entry: e, was: e.holder})
-		e.changed, e.before, e.at = m.Sequence, before, f.GetDecidedAt()
+	for _, f := range facts {
+		p.fold(f, m, func(e *entry) {
+			if e.changed != m.Sequence { // else an earlier fact of the message has changed it
+				changes = append(changes, change{entry: e, was: e.holder})
+			}
+			e.changed, e.before, e.at = m.Sequence, before, f.GetDecidedAt()
+		})
 	}
+	return changes, nil
+}
+
+// fold folds one fact of a message. It calls touch for each handoff that the fact changes, before it does.
+func (p *projection) fold(f *handoffv1.Fact, m fold.Message, touch func(*entry)) {
 	if k := f.GetLeadRekeyed(); k != nil {
 		handoffs, _ := p.state.List(handoff.Filter{LeadKey: k.GetInto(), Limit: handoff.MaxLimit}, time.Unix(0, m.Time))
 		for _, h := range handoffs {
@@ -85,7 +92,7 @@ func (p *projection) apply(m fold.Message) ([]change, error) {
 				touch(e)
 			}
 		}
-		return changes, nil
+		return
 	}
 	id := f.GetHandoffId()
 	e := p.entries[id]
@@ -115,7 +122,6 @@ func (p *projection) apply(m fold.Message) ([]change, error) {
 		touch(e)
 	}
 	// What else there is changes nothing that a handoff shows: a failed delivery, and facts about no handoff.
-	return changes, nil
 }
 
 // give notes that a handoff goes to somebody else.

@@ -230,7 +230,7 @@ func (n *Notifier) view(id string) (h *handoffv1.Handoff, at *timestamppb.Timest
 	return n.p.state.Handoff(id), e.at, e.untold()
 }
 
-// changed hands what a fact changed to the subscriptions that have, or had, the handoff.
+// changed hands what a message changed to the subscriptions that have, or had, the handoff.
 func (n *Notifier) changed(c change) {
 	told := map[audience]bool{}
 	for _, h := range [2]holder{c.entry.holder, c.was} {

@@ -31,6 +31,7 @@ import (
 
 	"github.com/leadbaton/baton/api/subject"
 	"github.com/leadbaton/baton/services/internal/embedded"
+	"github.com/leadbaton/baton/services/internal/handoff"
 	"github.com/leadbaton/baton/services/internal/stream"
 	"github.com/leadbaton/baton/services/notifier"
 )
@@ -139,14 +140,17 @@ func (w *world) logger() *slog.Logger {
 // record appends facts to HANDOFFS as one decision.
 func (w *world) record(facts ...*handoffv1.Fact) {
 	w.t.Helper()
-	entries := make([]stream.Entry, len(facts))
-	for i, f := range facts {
+	for _, f := range facts {
 		f.DecidedAt = timestamppb.Now()
-		b, err := proto.Marshal(f)
+	}
+	messages := handoff.Pack(facts, 1<<20)
+	entries := make([]stream.Entry, len(messages))
+	for i, m := range messages {
+		b, err := handoff.Encode(m)
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		entries[i] = stream.Entry{Subject: subject.Handoffs(f.GetHandoffId()), Data: b}
+		entries[i] = stream.Entry{Subject: subject.Handoffs(m[0].GetHandoffId()), Data: b}
 	}
 	var err error
 	if w.last, err = w.conn.Append(w.t.Context(), subject.HandoffsStream, w.last, entries); err != nil {

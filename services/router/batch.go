@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	handoffv1 "github.com/leadbaton/baton/api/gen/baton/handoff/v1"
 	"github.com/leadbaton/baton/api/subject"
 	"github.com/leadbaton/baton/services/internal/fold"
@@ -62,18 +60,20 @@ func (b *batch) add(facts []*handoffv1.Fact) error {
 	if len(facts) == 0 {
 		return nil
 	}
-	entries, size := make([]stream.Entry, len(facts)), 0
-	for i, f := range facts {
-		data, err := proto.MarshalOptions{Deterministic: true}.Marshal(f)
+	most := int(b.t.r.o.Stream.NATS().MaxPayload())
+	messages := handoff.Pack(facts, most-entryOverhead)
+	entries, size := make([]stream.Entry, len(messages)), 0
+	for i, m := range messages {
+		data, err := handoff.Encode(m)
 		if err != nil {
 			return &fold.StopError{Reason: "a fact cannot be written: " + err.Error()}
 		}
 		// It would be refused for ever, and everything else with it.
-		if most := b.t.r.o.Stream.NATS().MaxPayload(); int64(len(data)+entryOverhead) > most {
+		if len(data)+entryOverhead > most {
 			return &fold.StopError{Reason: fmt.Sprintf("a fact of %d bytes about the handoff %q cannot be written, since NATS takes at most %d: raise max_payload",
-				len(data), f.GetHandoffId(), most)}
+				len(data), m[0].GetHandoffId(), most)}
 		}
-		entries[i] = stream.Entry{Subject: subject.Handoffs(f.GetHandoffId()), Data: data, Traceparent: f.GetTraceparent()}
+		entries[i] = stream.Entry{Subject: subject.Handoffs(m[0].GetHandoffId()), Data: data, Traceparent: m[0].GetTraceparent()}
 		size += len(data) + entryOverhead
 	}
 	if len(b.entries) > 0 && (len(b.entries)+len(entries) > maxEntries || b.bytes+size > maxBytes) {
@@ -82,16 +82,17 @@ func (b *batch) add(facts []*handoffv1.Fact) error {
 		}
 	}
 	l := b.t.r.ledger
-	for _, f := range facts {
-		b.entries = append(b.entries, stream.Entry{})
-		out, err := l.evolve(f, l.base+uint64(len(b.entries)))
+	for i, m := range messages {
+		b.entries = append(b.entries, entries[i])
+		out, ended, err := l.evolve(m, l.base+uint64(len(b.entries)))
 		if err != nil {
 			return err
 		}
 		b.out = append(b.out, out...)
-		b.passed = append(b.passed, decided{l.passed, b.begun, b.arrived})
+		for _, p := range ended {
+			b.passed = append(b.passed, decided{p, b.begun, b.arrived})
+		}
 	}
-	copy(b.entries[len(b.entries)-len(entries):], entries)
 	b.bytes += size
 	return nil
 }

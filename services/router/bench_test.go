@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	handoffv1 "github.com/leadbaton/baton/api/gen/baton/handoff/v1"
@@ -35,38 +34,40 @@ func BenchmarkCatchUp(b *testing.B) {
 	if err := conn.EnsureStreams(ctx); err != nil {
 		b.Fatal(err)
 	}
-	facts := writeHandoffs(ctx, b, conn, 10_000)
+	facts, last := writeHandoffs(ctx, b, conn, 10_000)
 	for b.Loop() {
 		l := newLedger(conn, quiet)
 		if err := l.catchUp(ctx); err != nil {
 			b.Fatal(err)
 		}
-		if l.base != facts {
-			b.Fatalf("folded to %d, want %d", l.base, facts)
+		if l.base != last {
+			b.Fatalf("folded to %d, want %d", l.base, last)
 		}
 	}
 	b.ReportMetric(float64(facts)*float64(b.N)/b.Elapsed().Seconds(), "facts/s")
 }
 
-// writeHandoffs writes n handoffs that were taken and sent back to marketing, and returns how many facts that are.
-func writeHandoffs(ctx context.Context, b *testing.B, conn *stream.Conn, n int) uint64 {
+// writeHandoffs writes n handoffs that were taken and sent back to marketing, and returns how many facts that are, and
+// where HANDOFFS ends.
+func writeHandoffs(ctx context.Context, b *testing.B, conn *stream.Conn, n int) (facts, last uint64) {
 	s, now := handoff.New(), time.Now()
 	var entries []stream.Entry
-	var sequence, stored uint64
+	var sequence, stored, written uint64
 	write := func(facts []*handoffv1.Fact, err error) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		for _, f := range facts {
+		written += uint64(len(facts))
+		for _, m := range handoff.Pack(facts, maxBytes) {
 			sequence++
-			if err := s.Evolve(f, sequence); err != nil {
+			if _, err := s.Evolve(m, sequence, 0); err != nil {
 				b.Fatal(err)
 			}
-			data, err := proto.Marshal(f)
+			data, err := handoff.Encode(m)
 			if err != nil {
 				b.Fatal(err)
 			}
-			entries = append(entries, stream.Entry{Subject: subject.Handoffs(f.GetHandoffId()), Data: data})
+			entries = append(entries, stream.Entry{Subject: subject.Handoffs(m[0].GetHandoffId()), Data: data})
 		}
 		if len(entries) > 900 {
 			if stored, err = conn.Append(ctx, subject.HandoffsStream, stored, entries); err != nil {
@@ -98,5 +99,5 @@ func writeHandoffs(ctx context.Context, b *testing.B, conn *stream.Conn, n int) 
 			b.Fatal(err)
 		}
 	}
-	return sequence
+	return written, sequence
 }

@@ -6,7 +6,6 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	handoffv1 "github.com/leadbaton/baton/api/gen/baton/handoff/v1"
 	"github.com/leadbaton/baton/api/leadkey"
@@ -49,11 +48,11 @@ func (s *handoffService) get(ctx context.Context, t *term, id string) (*handoffv
 	var bad error
 	err := t.r.ledger.log.ScanAfter(ctx, places[0]-1, []string{subject.Handoffs(id)}, func(m fold.Message) bool {
 		if wanted[m.Sequence] {
-			f := &handoffv1.Fact{}
-			if bad = proto.Unmarshal(m.Data, f); bad != nil {
+			facts, err := handoff.Decode(m.Data)
+			if bad = err; bad != nil {
 				return false
 			}
-			out.Facts = append(out.Facts, f)
+			out.Facts = append(out.Facts, facts...)
 		}
 		return m.Sequence < last
 	})

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	handoffv1 "github.com/leadbaton/baton/api/gen/baton/handoff/v1"
 	"github.com/leadbaton/baton/api/subject"
 	"github.com/leadbaton/baton/services/internal/fold"
@@ -30,7 +28,6 @@ type ledger struct {
 	state    *handoff.State
 	ids      *leadIDs
 	reached  milestones
-	passed   passed // by the fact that was evolved last
 	base     uint64 // the stream's last sequence, as far as it is folded
 	position fold.Position
 	outbox   *outbox
@@ -109,11 +106,11 @@ func (l *ledger) fold(m fold.Message) error {
 	if m.Sequence <= l.base {
 		return nil
 	}
-	f := &handoffv1.Fact{}
-	if err := proto.Unmarshal(m.Data, f); err != nil {
+	facts, err := handoff.Decode(m.Data)
+	if err != nil {
 		return &fold.StopError{Reason: fmt.Sprintf("message %d of HANDOFFS cannot be read: %v; only the router may write there", m.Sequence, err)}
 	}
-	out, err := l.evolve(f, m.Sequence)
+	out, _, err := l.evolve(facts, m.Sequence)
 	if err != nil {
 		return err
 	}
@@ -122,14 +119,19 @@ func (l *ledger) fold(m fold.Message) error {
 	return nil
 }
 
-// evolve folds a fact and returns what it means for the shards. The lock is held.
-func (l *ledger) evolve(f *handoffv1.Fact, sequence uint64) ([]handoff.Message, error) {
-	if err := l.state.Evolve(f, sequence); err != nil {
-		return nil, &fold.StopError{Reason: err.Error()}
+// evolve folds the facts of one message, and returns what they mean for the shards and what each of them ends. The lock is
+// held.
+func (l *ledger) evolve(facts []*handoffv1.Fact, sequence uint64) ([]handoff.Message, []passed, error) {
+	out, err := l.state.Evolve(facts, sequence, l.position.Created)
+	if err != nil {
+		return nil, nil, &fold.StopError{Reason: err.Error()}
 	}
-	l.ids.fold(f)
-	l.passed = l.reached.fold(f)
-	return l.state.Messages(f, sequence, l.position.Created), nil
+	ended := make([]passed, len(facts))
+	for i, f := range facts {
+		l.ids.fold(f)
+		ended[i] = l.reached.fold(f)
+	}
+	return out, ended, nil
 }
 
 // catchUp folds all that is in the stream. The lock is held.

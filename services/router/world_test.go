@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,6 +35,7 @@ import (
 	"github.com/leadbaton/baton/api/subject"
 	"github.com/leadbaton/baton/services/internal/embedded"
 	"github.com/leadbaton/baton/services/internal/fold"
+	"github.com/leadbaton/baton/services/internal/handoff"
 	"github.com/leadbaton/baton/services/internal/stream"
 )
 
@@ -285,13 +287,19 @@ func (w *world) recreate(name string) error {
 // ledgerFacts returns all that HANDOFFS holds.
 func (w *world) ledgerFacts() []*handoffv1.Fact {
 	w.t.Helper()
-	var out []*handoffv1.Fact
+	return slices.Concat(w.ledgerMessages()...)
+}
+
+// ledgerMessages returns the facts of each message of HANDOFFS.
+func (w *world) ledgerMessages() [][]*handoffv1.Fact {
+	w.t.Helper()
+	var out [][]*handoffv1.Fact
 	err := w.conn.Log(subject.HandoffsStream).Scan(w.t.Context(), []string{subject.AllHandoffs}, func(m fold.Message) bool {
-		f := &handoffv1.Fact{}
-		if err := proto.Unmarshal(m.Data, f); err != nil {
+		facts, err := handoff.Decode(m.Data)
+		if err != nil {
 			w.t.Error(err)
 		}
-		out = append(out, f)
+		out = append(out, facts)
 		return true
 	})
 	if err != nil {

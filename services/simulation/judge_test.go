@@ -17,6 +17,7 @@ import (
 	"github.com/leadbaton/baton/api/leadkey"
 	"github.com/leadbaton/baton/api/subject"
 	"github.com/leadbaton/baton/services/internal/fold"
+	"github.com/leadbaton/baton/services/internal/handoff"
 	"github.com/leadbaton/baton/services/scorer"
 )
 
@@ -253,19 +254,19 @@ func (w *world) suspect(about ...string) {
 	w.suspects = append(w.suspects, about...)
 }
 
-// ledger is HANDOFFS, decoded.
-func (w *world) ledger() []*handoffv1.Fact {
-	var out []*handoffv1.Fact
+// ledger is HANDOFFS, decoded: the facts of each message.
+func (w *world) ledger() [][]*handoffv1.Fact {
+	var out [][]*handoffv1.Fact
 	for _, m := range w.read(subject.HandoffsStream) {
 		out = append(out, w.decode(m))
 	}
 	return out
 }
 
-func (w *world) decode(m fold.Message) *handoffv1.Fact {
-	f := &handoffv1.Fact{}
-	if err := proto.Unmarshal(m.Data, f); err != nil {
+func (w *world) decode(m fold.Message) []*handoffv1.Fact {
+	facts, err := handoff.Decode(m.Data)
+	if err != nil {
 		w.fail("", "message %d of HANDOFFS: %v", m.Sequence, err)
 	}
-	return f
+	return facts
 }

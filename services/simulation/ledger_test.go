@@ -47,9 +47,11 @@ func (w *world) judgeHandoffs(facts []*leadv1.Fact) {
 	}
 	rebuilt := handoff.New()
 	ledger := w.ledger()
-	for i, f := range ledger {
-		b.take(f)
-		if err := rebuilt.Evolve(f, uint64(i+1)); err != nil {
+	for i, message := range ledger {
+		for _, f := range message {
+			b.take(f)
+		}
+		if _, err := rebuilt.Evolve(message, uint64(i+1), 0); err != nil {
 			w.fail("", "P6: %v", err)
 			return
 		}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -123,7 +124,7 @@ func (w *world) delivered() error {
 	}
 	used := uint64(0)
 	open := map[string]string{}
-	for _, f := range w.ledger() {
+	for _, f := range slices.Concat(w.ledger()...) {
 		used = max(used, f.GetConsumed().GetLeadsSequence())
 		id := f.GetHandoffId()
 		switch {
@@ -195,12 +196,13 @@ func (w *world) remember(lead string) {
 	}
 	mine := map[string]bool{}
 	for _, m := range w.read(subject.HandoffsStream) {
-		f := w.decode(m)
-		if f.GetHandoffOpened().GetQualified().GetLeadKey() == lead {
-			mine[f.GetHandoffId()] = true
-		}
-		if mine[f.GetHandoffId()] {
-			w.trace.insert(m.Time, lead, "decision: "+f.String())
+		for _, f := range w.decode(m) {
+			if f.GetHandoffOpened().GetQualified().GetLeadKey() == lead {
+				mine[f.GetHandoffId()] = true
+			}
+			if mine[f.GetHandoffId()] {
+				w.trace.insert(m.Time, lead, "decision: "+f.String())
+			}
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 	leadv1 "github.com/leadbaton/baton/api/gen/baton/lead/v1"
 )
 
-// decision gathers the facts of one decision. They are one atomic batch: all or none.
+// decision gathers the facts of one decision. They are stored all or none.
 type decision struct {
 	s           *State
 	now         time.Time

@@ -10,27 +10,44 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	handoffv1 "github.com/leadbaton/baton/api/gen/baton/handoff/v1"
+	shardv1 "github.com/leadbaton/baton/api/gen/baton/shard/v1"
 
 	"github.com/leadbaton/baton/services/internal/roster"
 )
 
-// Evolve folds a fact of HANDOFFS. One that was folded before changes nothing. An error means that the stream is not what
-// this state was folded from; it must stop the router. f is not kept and not changed.
-func (s *State) Evolve(f *handoffv1.Fact, sequence uint64) error {
+// Evolve folds the facts of one message of HANDOFFS, and returns what they mean for the leads' shards. One that was folded
+// before changes nothing and means nothing. An error means that the stream is not what this state was folded from; it must
+// stop the router, since a part of the message may be folded. incarnation is that of HANDOFFS. The facts are not kept and not
+// changed.
+func (s *State) Evolve(facts []*handoffv1.Fact, sequence uint64, incarnation int64) ([]Message, error) {
 	if sequence <= s.sequence {
-		return nil
+		return nil, nil
 	}
-	at := f.GetDecidedAt().AsTime().UnixNano()
-	if err := s.evolve(f, at, sequence); err != nil {
-		return fmt.Errorf("fact %d of HANDOFFS: %w", sequence, err)
+	var out []Message
+	for _, f := range facts {
+		if err := s.fold(f, sequence); err != nil {
+			return nil, fmt.Errorf("message %d of HANDOFFS: %w", sequence, err)
+		}
+		// Each fact is told as things stand right after it, so that the same facts give the same messages whenever they are
+		// folded.
+		out = s.tell(out, f)
+	}
+	for i := range out {
+		out[i].Inbound.Origin = &shardv1.Origin{Producer: Producer, Incarnation: incarnation, Sequence: sequence, Ordinal: uint32(i)}
 	}
 	s.sequence = sequence
+	return out, nil
+}
+
+// fold folds one fact of the message with a sequence.
+func (s *State) fold(f *handoffv1.Fact, sequence uint64) error {
+	at := f.GetDecidedAt().AsTime().UnixNano()
+	if err := s.evolve(f, at); err != nil {
+		return err
+	}
 	s.decided = max(s.decided, at)
 	if r := s.handoffs[f.GetHandoffId()]; r != nil {
-		r.facts = append(r.facts, sequence)
-		if len(r.facts) > s.keptFacts {
-			r.facts = slices.Delete(r.facts, 1, 2)
-		}
+		r.storedIn(sequence, s.keptFacts)
 	}
 	if c := f.GetConsumed(); c != nil {
 		if c.GetLeadsSequence() > 0 {
@@ -41,6 +58,17 @@ func (s *State) Evolve(f *handoffv1.Fact, sequence uint64) error {
 		}
 	}
 	return nil
+}
+
+// storedIn notes that a message has facts of the handoff.
+func (r *record) storedIn(sequence uint64, kept int) {
+	if n := len(r.facts); n > 0 && r.facts[n-1] == sequence {
+		return
+	}
+	r.facts = append(r.facts, sequence)
+	if len(r.facts) > kept {
+		r.facts = slices.Delete(r.facts, 1, 2)
+	}
 }
 
 func requestOf(f *handoffv1.Fact, sequence uint64) *Request {
@@ -54,7 +82,7 @@ func requestOf(f *handoffv1.Fact, sequence uint64) *Request {
 	}
 }
 
-func (s *State) evolve(f *handoffv1.Fact, at int64, sequence uint64) error {
+func (s *State) evolve(f *handoffv1.Fact, at int64) error {
 	switch e := f.GetFact().(type) {
 	case *handoffv1.Fact_HandoffOpened:
 		return s.opened(f, e.HandoffOpened, at)

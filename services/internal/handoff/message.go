@@ -19,16 +19,13 @@ type Message struct {
 	Inbound *shardv1.Inbound
 }
 
-// Messages returns what a fact means for the leads' shards. It is asked for right after Evolve of the same fact, before
-// the next one: then the same facts give the same messages whenever they are folded. incarnation is that of HANDOFFS.
+// tell appends what a fact means for the leads' shards. It is asked for right after the fact is folded, before the next one.
 //
 // A version that took force, of an agreement or of the fold, is told to every shard. What sales did with a lead is told to the lead's shard: what moves
 // it on, and how it ended. The end of a handoff that gave way to another one of the same lead is not told, since the
 // lead's episode goes on.
-func (s *State) Messages(f *handoffv1.Fact, sequence uint64, incarnation int64) []Message {
-	var out []Message
+func (s *State) tell(out []Message, f *handoffv1.Fact) []Message {
 	add := func(shard byte, in *shardv1.Inbound) {
-		in.Origin = &shardv1.Origin{Producer: Producer, Incarnation: incarnation, Sequence: sequence, Ordinal: uint32(len(out))}
 		in.Traceparent = f.GetTraceparent()
 		out = append(out, Message{Shard: shard, Inbound: in})
 	}
@@ -50,7 +47,7 @@ func (s *State) Messages(f *handoffv1.Fact, sequence uint64, incarnation int64) 
 	}
 	r := s.handoffs[f.GetHandoffId()]
 	if r == nil || r.lead == "" {
-		return nil
+		return out
 	}
 	moved, closed := "", false
 	switch e := f.GetFact().(type) {
@@ -62,7 +59,7 @@ func (s *State) Messages(f *handoffv1.Fact, sequence uint64, incarnation int64) 
 		}
 	}
 	if moved == "" {
-		return nil
+		return out
 	}
 	add(r.lead[0], &shardv1.Inbound{LeadKey: r.lead, Body: &shardv1.Inbound_HandoffMoved{HandoffMoved: &shardv1.HandoffMoved{
 		HandoffId: r.id, Agreement: r.agreement, Moved: moved, Closed: closed, At: timestamppb.New(f.GetDecidedAt().AsTime()),

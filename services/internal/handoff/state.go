@@ -17,7 +17,7 @@ const (
 	KeptClosed = 200_000
 	// KeptRequests is how many request ids are remembered, the newest. An older one would be decided anew.
 	KeptRequests = 65_536
-	// KeptFacts is how many facts of one handoff its story has: the first and the newest.
+	// KeptFacts is of how many messages with facts of one handoff its story is read: the first and the newest.
 	KeptFacts = 512
 )
 
@@ -94,7 +94,7 @@ type record struct {
 	openedAt, windowStartsAt, deadline, deliveredAt, assignedAt, closedAt, snoozedUntil int64
 
 	amount *handoffv1.Money
-	facts  []uint64 // sequences in HANDOFFS
+	facts  []uint64 // sequences of their messages in HANDOFFS
 	open   *openRecord
 }
 
@@ -128,7 +128,7 @@ func New() *State {
 	}
 }
 
-// Sequence is that of the last fact that was folded: what the next publish expects to be the stream's last.
+// Sequence is that of the last message that was folded: what the next publish expects to be the stream's last.
 func (s *State) Sequence() uint64 { return s.sequence }
 
 // Leads says how far LEADS is used up: the next fact to decide is the one after sequence. Both are 0 at the start.
@@ -156,7 +156,7 @@ func (s *State) Resolve(leadKey string) string {
 
 // Request is a request that was decided, for whoever repeats it.
 type Request struct {
-	// Sequence of its first fact in HANDOFFS.
+	// Sequence of the message with its first fact in HANDOFFS.
 	Sequence uint64
 	// HandoffID is set for an answer.
 	HandoffID string

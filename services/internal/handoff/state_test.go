@@ -194,19 +194,20 @@ func TestAClosedHandoffIsKeptCompactly(t *testing.T) {
 		t.Errorf("handoff: %v", h)
 	}
 	facts := w.s.Facts(id)
-	if len(facts) != 5 || w.facts[facts[0]-1].GetHandoffOpened().GetQualified() == nil {
+	if len(facts) != 2 || w.messages[facts[0]-1][0].GetHandoffOpened().GetQualified() == nil {
 		t.Errorf("facts: %v", facts)
 	}
 }
 
 func TestThePastIsForgotten(t *testing.T) {
 	w := monday(t)
-	w.s.Keep(3, 4, 4)
+	w.s.Keep(3, 4, 2)
 	var ids []string
 	for i := range 10 {
 		name := fmt.Sprintf("p%d", i)
 		w.must(w.lead(w.qualified(name, "country=FR")))
 		ids = append(ids, w.open(name))
+		w.must(w.receipt(handoff.Receipt{HandoffID: w.open(name), Assignment: 1, Channel: "desk", Receipt: "ok"}))
 		w.must(w.answer(handoff.Answer{RequestID: name, HandoffID: w.open(name), Answer: complete(w, handoffv1.Verb_VERB_REJECT)}))
 	}
 	for i, id := range ids {
@@ -223,7 +224,8 @@ func TestThePastIsForgotten(t *testing.T) {
 	}
 	_, err := w.answer(handoff.Answer{RequestID: "x", HandoffID: ids[0], Answer: complete(w, handoffv1.Verb_VERB_ACCEPT)})
 	refused(t, err, handoff.CodeUnknownHandoff, "the latest")
-	if facts := w.s.Facts(ids[9]); len(facts) != 4 || w.facts[facts[0]-1].GetHandoffOpened() == nil {
+	facts := w.s.Facts(ids[9])
+	if len(facts) != 2 || w.messages[facts[0]-1][0].GetHandoffOpened() == nil || w.messages[facts[1]-1][1].GetHandoffClosed() == nil {
 		t.Errorf("facts: %v", facts)
 	}
 	if r, ok := w.s.Request("p9"); !ok || r.HandoffID != ids[9] {
@@ -285,7 +287,7 @@ func TestEvolveRefusesWhatCannotBe(t *testing.T) {
 				f = w.facts[2]
 			}
 			before := w.s.Fingerprint()
-			if err := w.s.Evolve(f, uint64(len(w.facts))+1); err == nil || !strings.Contains(err.Error(), "HANDOFFS") {
+			if _, err := w.s.Evolve([]*handoffv1.Fact{f}, uint64(len(w.messages))+1, handoffsIncarnation); err == nil || !strings.Contains(err.Error(), "HANDOFFS") {
 				t.Errorf("error: %v", err)
 			}
 			if w.s.Fingerprint() != before {

@@ -22,8 +22,8 @@ func (s *State) Handoff(id string) *handoffv1.Handoff {
 	return r.view()
 }
 
-// Facts returns the places in HANDOFFS of a handoff's facts, oldest first: all of them up to KeptFacts, else the first
-// and the newest.
+// Facts returns the places in HANDOFFS of the messages with a handoff's facts, oldest first: all of them up to KeptFacts,
+// else the first and the newest.
 func (s *State) Facts(id string) []uint64 {
 	if r := s.handoffs[id]; r != nil {
 		return slices.Clone(r.facts)

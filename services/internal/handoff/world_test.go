@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -33,13 +34,14 @@ type failer interface {
 
 // world is a router's state with the streams it stands on.
 type world struct {
-	t     failer
-	s     *handoff.State
-	facts []*handoffv1.Fact // HANDOFFS; sequence 1 first
-	told  []handoff.Message // everything the shards were told
-	leads uint64            // last sequence of LEADS
-	now   time.Time
-	again func() ([]*handoffv1.Fact, error) // the last input once more
+	t        failer
+	s        *handoff.State
+	messages [][]*handoffv1.Fact // HANDOFFS; sequence 1 first
+	facts    []*handoffv1.Fact   // all of them
+	told     []handoff.Message   // everything the shards were told
+	leads    uint64              // last sequence of LEADS
+	now      time.Time
+	again    func() ([]*handoffv1.Fact, error) // the last input once more
 }
 
 func newWorld(t failer, now time.Time, agreement, roster string) *world {
@@ -95,41 +97,49 @@ func (w *world) decided(decide func() ([]*handoffv1.Fact, error)) ([]*handoffv1.
 
 func (w *world) store(facts []*handoffv1.Fact) error {
 	w.t.Helper()
-	for _, f := range facts {
-		w.fold(f)
+	for _, message := range handoff.Pack(facts, 1<<20) {
+		w.fold(message)
 	}
 	return nil
 }
 
-// fold sends a fact through its bytes, so that nothing of the decision is shared with the state.
-func (w *world) fold(f *handoffv1.Fact) {
+// fold sends a message through its bytes, so that nothing of the decision is shared with the state.
+func (w *world) fold(message []*handoffv1.Fact) {
 	w.t.Helper()
-	b, err := proto.Marshal(f)
+	b, err := handoff.Encode(message)
 	if err != nil {
 		w.t.Fatalf("encode: %v", err)
 	}
-	stored := &handoffv1.Fact{}
-	if err := proto.Unmarshal(b, stored); err != nil {
+	stored, err := handoff.Decode(b)
+	if err != nil {
 		w.t.Fatalf("decode: %v", err)
 	}
-	w.facts = append(w.facts, stored)
-	seq := uint64(len(w.facts))
-	if err := w.s.Evolve(stored, seq); err != nil {
+	w.messages = append(w.messages, stored)
+	w.facts = append(w.facts, stored...)
+	told, err := w.s.Evolve(stored, uint64(len(w.messages)), handoffsIncarnation)
+	if err != nil {
 		w.t.Fatalf("evolve: %v", err)
 	}
-	w.told = append(w.told, w.s.Messages(stored, seq, handoffsIncarnation)...)
+	w.told = append(w.told, told...)
 }
 
 // rebuild folds HANDOFFS from its start.
 func (w *world) rebuild() (*handoff.State, []handoff.Message) {
 	w.t.Helper()
+	return w.folded(w.messages)
+}
+
+// folded folds messages into a new state.
+func (w *world) folded(messages [][]*handoffv1.Fact) (*handoff.State, []handoff.Message) {
+	w.t.Helper()
 	s := handoff.New()
 	var told []handoff.Message
-	for i, f := range w.facts {
-		if err := s.Evolve(f, uint64(i)+1); err != nil {
+	for i, message := range messages {
+		more, err := s.Evolve(message, uint64(i)+1, handoffsIncarnation)
+		if err != nil {
 			w.t.Fatalf("rebuild: %v", err)
 		}
-		told = append(told, s.Messages(f, uint64(i)+1, handoffsIncarnation)...)
+		told = append(told, more...)
 	}
 	return s, told
 }
@@ -152,13 +162,44 @@ func (w *world) checkRebuild() {
 			w.t.Fatalf("message %d is %v after a rebuild, %v before", i, told[i], w.told[i])
 		}
 	}
-	for i, f := range w.facts {
-		if err := w.s.Evolve(f, uint64(i)+1); err != nil {
-			w.t.Fatalf("folding a fact again: %v", err)
+	w.checkAlone(s)
+	for i, message := range w.messages {
+		if _, err := w.s.Evolve(message, uint64(i)+1, handoffsIncarnation); err != nil {
+			w.t.Fatalf("folding a message again: %v", err)
 		}
 	}
 	if again := w.s.Fingerprint(); again != s.Fingerprint() {
 		w.t.Fatalf("folding every fact again has changed the state")
+	}
+}
+
+// places are what says where in HANDOFFS something is.
+var places = regexp.MustCompile(`(?i)(sequence:? ?)\d+|(facts:)\[[\d ]*\]`)
+
+// checkAlone holds a state against one that is folded from the same facts with one in each message.
+func (w *world) checkAlone(s *handoff.State) {
+	w.t.Helper()
+	var messages [][]*handoffv1.Fact
+	for _, f := range w.facts {
+		messages = append(messages, []*handoffv1.Fact{f})
+	}
+	alone, told := w.folded(messages)
+	text := func(s *handoff.State) string { return places.ReplaceAllString(s.Fingerprint(), "$1$2") }
+	if got, want := text(s), text(alone); got != want {
+		w.t.Fatalf("the state is\n%s\nbut from the same facts in a message each it is\n%s", got, want)
+	}
+	if !handoff.SameTurns(alone, s) {
+		w.t.Fatalf("the state picks in another way than from the same facts in a message each")
+	}
+	if len(told) != len(w.told) {
+		w.t.Fatalf("the shards are told %d messages, %d for the same facts in a message each", len(w.told), len(told))
+	}
+	for i := range told {
+		in := proto.CloneOf(w.told[i].Inbound)
+		told[i].Inbound.Origin, in.Origin = nil, nil
+		if told[i].Shard != w.told[i].Shard || !proto.Equal(told[i].Inbound, in) {
+			w.t.Fatalf("message %d is %v, %v for the same facts in a message each", i, in, told[i])
+		}
 	}
 }
 

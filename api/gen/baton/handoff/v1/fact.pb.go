@@ -394,8 +394,9 @@ func (HandoffHeld_HeldReason) EnumDescriptor() ([]byte, []int) {
 	return file_baton_handoff_v1_fact_proto_rawDescGZIP(), []int{6, 0}
 }
 
-// Fact is one record of the HANDOFFS stream. One decision of the router is one atomic batch of facts;
-// folding all facts in order gives the router's whole state.
+// Fact is one thing that the router decided. What one decision comes to about one handoff is one message of the HANDOFFS
+// stream: its first fact, with the others in `then`. A decision about several handoffs is one atomic batch of messages.
+// Folding all facts in order gives the router's whole state.
 type Fact struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When the router decided: its wall clock, never backwards.
@@ -406,6 +407,9 @@ type Fact struct {
 	Consumed *Consumed `protobuf:"bytes,3,opt,name=consumed,proto3" json:"consumed,omitempty"`
 	// W3C trace context of what caused it.
 	Traceparent string `protobuf:"bytes,4,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	// What the same decision comes to next, about the same handoff; stored with it as one message. None of these has any of
+	// its own.
+	Then []*Fact `protobuf:"bytes,5,rep,name=then,proto3" json:"then,omitempty"`
 	// What happened.
 	//
 	// Types that are valid to be assigned to Fact:
@@ -485,6 +489,13 @@ func (x *Fact) GetTraceparent() string {
 		return x.Traceparent
 	}
 	return ""
+}
+
+func (x *Fact) GetThen() []*Fact {
+	if x != nil {
+		return x.Then
+	}
+	return nil
 }
 
 func (x *Fact) GetFact() isFact_Fact {
@@ -1895,14 +1906,16 @@ var File_baton_handoff_v1_fact_proto protoreflect.FileDescriptor
 
 const file_baton_handoff_v1_fact_proto_rawDesc = "" +
 	"\n" +
-	"\x1bbaton/handoff/v1/fact.proto\x12\x10baton.handoff.v1\x1a\x18baton/lead/v1/fact.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\t\n" +
+	"\x1bbaton/handoff/v1/fact.proto\x12\x10baton.handoff.v1\x1a\x18baton/lead/v1/fact.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9c\n" +
+	"\n" +
 	"\x04Fact\x129\n" +
 	"\n" +
 	"decided_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tdecidedAt\x12\x1d\n" +
 	"\n" +
 	"handoff_id\x18\x02 \x01(\tR\thandoffId\x126\n" +
 	"\bconsumed\x18\x03 \x01(\v2\x1a.baton.handoff.v1.ConsumedR\bconsumed\x12 \n" +
-	"\vtraceparent\x18\x04 \x01(\tR\vtraceparent\x12H\n" +
+	"\vtraceparent\x18\x04 \x01(\tR\vtraceparent\x12*\n" +
+	"\x04then\x18\x05 \x03(\v2\x16.baton.handoff.v1.FactR\x04then\x12H\n" +
 	"\x0ehandoff_opened\x18\n" +
 	" \x01(\v2\x1f.baton.handoff.v1.HandoffOpenedH\x00R\rhandoffOpened\x12H\n" +
 	"\x0ehandoff_joined\x18\v \x01(\v2\x1f.baton.handoff.v1.HandoffJoinedH\x00R\rhandoffJoined\x12N\n" +
@@ -2101,41 +2114,42 @@ var file_baton_handoff_v1_fact_proto_goTypes = []any{
 var file_baton_handoff_v1_fact_proto_depIdxs = []int32{
 	23, // 0: baton.handoff.v1.Fact.decided_at:type_name -> google.protobuf.Timestamp
 	6,  // 1: baton.handoff.v1.Fact.consumed:type_name -> baton.handoff.v1.Consumed
-	7,  // 2: baton.handoff.v1.Fact.handoff_opened:type_name -> baton.handoff.v1.HandoffOpened
-	8,  // 3: baton.handoff.v1.Fact.handoff_joined:type_name -> baton.handoff.v1.HandoffJoined
-	9,  // 4: baton.handoff.v1.Fact.handoff_assigned:type_name -> baton.handoff.v1.HandoffAssigned
-	11, // 5: baton.handoff.v1.Fact.handoff_held:type_name -> baton.handoff.v1.HandoffHeld
-	12, // 6: baton.handoff.v1.Fact.handoff_delivered:type_name -> baton.handoff.v1.HandoffDelivered
-	13, // 7: baton.handoff.v1.Fact.delivery_failed:type_name -> baton.handoff.v1.DeliveryFailed
-	14, // 8: baton.handoff.v1.Fact.window_missed:type_name -> baton.handoff.v1.WindowMissed
-	15, // 9: baton.handoff.v1.Fact.handoff_answered:type_name -> baton.handoff.v1.HandoffAnswered
-	17, // 10: baton.handoff.v1.Fact.handoff_closed:type_name -> baton.handoff.v1.HandoffClosed
-	18, // 11: baton.handoff.v1.Fact.agreement_activated:type_name -> baton.handoff.v1.AgreementActivated
-	20, // 12: baton.handoff.v1.Fact.roster_applied:type_name -> baton.handoff.v1.RosterApplied
-	21, // 13: baton.handoff.v1.Fact.lead_rekeyed:type_name -> baton.handoff.v1.LeadRekeyed
-	22, // 14: baton.handoff.v1.Fact.lead_noted:type_name -> baton.handoff.v1.LeadNoted
-	19, // 15: baton.handoff.v1.Fact.fold_version_activated:type_name -> baton.handoff.v1.FoldVersionActivated
-	24, // 16: baton.handoff.v1.HandoffOpened.qualified:type_name -> baton.lead.v1.Fact
-	23, // 17: baton.handoff.v1.HandoffOpened.deadline:type_name -> google.protobuf.Timestamp
-	23, // 18: baton.handoff.v1.HandoffOpened.window_starts_at:type_name -> google.protobuf.Timestamp
-	24, // 19: baton.handoff.v1.HandoffJoined.qualified:type_name -> baton.lead.v1.Fact
-	0,  // 20: baton.handoff.v1.HandoffAssigned.reason:type_name -> baton.handoff.v1.AssignmentReason
-	10, // 21: baton.handoff.v1.HandoffAssigned.passed_over:type_name -> baton.handoff.v1.PassedOver
-	1,  // 22: baton.handoff.v1.PassedOver.reason:type_name -> baton.handoff.v1.PassedOverReason
-	4,  // 23: baton.handoff.v1.HandoffHeld.reason:type_name -> baton.handoff.v1.HandoffHeld.HeldReason
-	23, // 24: baton.handoff.v1.HandoffHeld.until:type_name -> google.protobuf.Timestamp
-	10, // 25: baton.handoff.v1.HandoffHeld.passed_over:type_name -> baton.handoff.v1.PassedOver
-	23, // 26: baton.handoff.v1.HandoffDelivered.delivered_at:type_name -> google.protobuf.Timestamp
-	23, // 27: baton.handoff.v1.WindowMissed.deadline:type_name -> google.protobuf.Timestamp
-	2,  // 28: baton.handoff.v1.HandoffAnswered.verb:type_name -> baton.handoff.v1.Verb
-	23, // 29: baton.handoff.v1.HandoffAnswered.until:type_name -> google.protobuf.Timestamp
-	16, // 30: baton.handoff.v1.HandoffAnswered.amount:type_name -> baton.handoff.v1.Money
-	3,  // 31: baton.handoff.v1.HandoffClosed.outcome:type_name -> baton.handoff.v1.Outcome
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	5,  // 2: baton.handoff.v1.Fact.then:type_name -> baton.handoff.v1.Fact
+	7,  // 3: baton.handoff.v1.Fact.handoff_opened:type_name -> baton.handoff.v1.HandoffOpened
+	8,  // 4: baton.handoff.v1.Fact.handoff_joined:type_name -> baton.handoff.v1.HandoffJoined
+	9,  // 5: baton.handoff.v1.Fact.handoff_assigned:type_name -> baton.handoff.v1.HandoffAssigned
+	11, // 6: baton.handoff.v1.Fact.handoff_held:type_name -> baton.handoff.v1.HandoffHeld
+	12, // 7: baton.handoff.v1.Fact.handoff_delivered:type_name -> baton.handoff.v1.HandoffDelivered
+	13, // 8: baton.handoff.v1.Fact.delivery_failed:type_name -> baton.handoff.v1.DeliveryFailed
+	14, // 9: baton.handoff.v1.Fact.window_missed:type_name -> baton.handoff.v1.WindowMissed
+	15, // 10: baton.handoff.v1.Fact.handoff_answered:type_name -> baton.handoff.v1.HandoffAnswered
+	17, // 11: baton.handoff.v1.Fact.handoff_closed:type_name -> baton.handoff.v1.HandoffClosed
+	18, // 12: baton.handoff.v1.Fact.agreement_activated:type_name -> baton.handoff.v1.AgreementActivated
+	20, // 13: baton.handoff.v1.Fact.roster_applied:type_name -> baton.handoff.v1.RosterApplied
+	21, // 14: baton.handoff.v1.Fact.lead_rekeyed:type_name -> baton.handoff.v1.LeadRekeyed
+	22, // 15: baton.handoff.v1.Fact.lead_noted:type_name -> baton.handoff.v1.LeadNoted
+	19, // 16: baton.handoff.v1.Fact.fold_version_activated:type_name -> baton.handoff.v1.FoldVersionActivated
+	24, // 17: baton.handoff.v1.HandoffOpened.qualified:type_name -> baton.lead.v1.Fact
+	23, // 18: baton.handoff.v1.HandoffOpened.deadline:type_name -> google.protobuf.Timestamp
+	23, // 19: baton.handoff.v1.HandoffOpened.window_starts_at:type_name -> google.protobuf.Timestamp
+	24, // 20: baton.handoff.v1.HandoffJoined.qualified:type_name -> baton.lead.v1.Fact
+	0,  // 21: baton.handoff.v1.HandoffAssigned.reason:type_name -> baton.handoff.v1.AssignmentReason
+	10, // 22: baton.handoff.v1.HandoffAssigned.passed_over:type_name -> baton.handoff.v1.PassedOver
+	1,  // 23: baton.handoff.v1.PassedOver.reason:type_name -> baton.handoff.v1.PassedOverReason
+	4,  // 24: baton.handoff.v1.HandoffHeld.reason:type_name -> baton.handoff.v1.HandoffHeld.HeldReason
+	23, // 25: baton.handoff.v1.HandoffHeld.until:type_name -> google.protobuf.Timestamp
+	10, // 26: baton.handoff.v1.HandoffHeld.passed_over:type_name -> baton.handoff.v1.PassedOver
+	23, // 27: baton.handoff.v1.HandoffDelivered.delivered_at:type_name -> google.protobuf.Timestamp
+	23, // 28: baton.handoff.v1.WindowMissed.deadline:type_name -> google.protobuf.Timestamp
+	2,  // 29: baton.handoff.v1.HandoffAnswered.verb:type_name -> baton.handoff.v1.Verb
+	23, // 30: baton.handoff.v1.HandoffAnswered.until:type_name -> google.protobuf.Timestamp
+	16, // 31: baton.handoff.v1.HandoffAnswered.amount:type_name -> baton.handoff.v1.Money
+	3,  // 32: baton.handoff.v1.HandoffClosed.outcome:type_name -> baton.handoff.v1.Outcome
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_baton_handoff_v1_fact_proto_init() }
