@@ -184,7 +184,7 @@ func (o *owner) fold(ctx context.Context, commits chan<- *Commit, done <-chan er
 			uncommitted += len(msgs)
 			behind = msgs[len(msgs)-1].Pending > 0
 		}
-		if !committing && (!behind || uncommitted >= maxUncommitted || room <= 0 || overdue) {
+		if !committing && (!behind || uncommitted >= maxUncommitted || room <= 0 || overdue || o.snapshots.wants()) {
 			overdue = false
 			o.snapshots.begin(ctx, o)
 			if c := o.build(); c != nil {

@@ -327,6 +327,7 @@ type reader struct {
 	inbox  string
 	next   string // subject that more is asked for on
 	left   int    // messages that were asked for and have not come
+	bytes  int    // that may come of what was asked for
 	cancel context.CancelCauseFunc
 	// turn is taken while a message is handled. It is no sync.Mutex, since fn may wait for long: simulated time stands still
 	// while somebody waits for one.
@@ -345,11 +346,9 @@ func (r *reader) handle(m *nats.Msg) {
 		return
 	}
 	r.alive.Store(true)
-	if len(m.Data) == 0 {
-		if status := m.Header.Get("Status"); status != "" {
-			r.control(status, m.Header)
-			return
-		}
+	if m.Reply == "" { // a stored message has one, which says where it is stored
+		r.control(m.Header)
+		return
 	}
 	meta, ok := parseReply(m.Reply)
 	if !ok {
@@ -367,19 +366,22 @@ func (r *reader) handle(m *nats.Msg) {
 		Subject: m.Subject, Data: m.Data, Incarnation: id, Sequence: meta.stream, Time: meta.time, History: history,
 		Traceparent: Traceparent(m.Header), Pending: meta.pending,
 	}, meta.pending)
+	r.alive.Store(true)
 	r.busy.Store(false)
 	if !goOn {
 		r.end(errScanned)
 		return
 	}
-	if r.left--; r.left == 0 {
+	r.left--
+	r.bytes -= m.Size() // as the server counts
+	if r.left == 0 || r.bytes == 0 {
 		r.goOn(asks.more, askedMessages)
 	}
 }
 
 // ask asks for so many messages.
 func (r *reader) ask(question []byte, messages int) error {
-	r.left = messages
+	r.left, r.bytes = messages, askedBytes
 	return r.nc.PublishRequest(r.next, r.inbox, question)
 }
 
@@ -391,8 +393,10 @@ func (r *reader) goOn(question []byte, messages int) {
 }
 
 // control handles what the server says beside messages: that it is alive, or that it sends no more of what was asked for.
-func (r *reader) control(status string, h nats.Header) {
-	if status == "100" { // a heartbeat, whose count shows messages that were lost on the way
+func (r *reader) control(h nats.Header) {
+	status, what := h.Get("Status"), h.Get("Description")
+	switch {
+	case status == "100": // a heartbeat, whose count shows messages that were lost on the way
 		if s := h.Get("Nats-Last-Consumer"); s != "" && s != strconv.FormatUint(r.last, 10) {
 			r.end(fmt.Errorf("stream: the server sent %s messages, of which %d came", s, r.last))
 			return
@@ -401,16 +405,15 @@ func (r *reader) control(status string, h nats.Header) {
 		case r.idle <- r.last:
 		default:
 		}
-		return
-	}
-	switch unsent, bytes := h.Get("Nats-Pending-Messages"), h.Get("Nats-Pending-Bytes"); {
-	case unsent == "": // it was refused, or the consumer is gone
-		r.end(fmt.Errorf("stream: the server sends no more: %s %s", status, h.Get("Description")))
-	case unsent == "0": // all of it has come
-	case bytes == strconv.Itoa(askedBytes) && status == "409": // not even one
-		r.goOn(asks.large, 1)
-	default:
+	case h.Get("Nats-Pending-Messages") == "0": // all of it has come
+	case status == "408": // nothing came for long
 		r.goOn(asks.more, askedMessages)
+	case what == "Message Size Exceeds MaxBytes" && r.left == askedMessages: // the first alone does
+		r.goOn(asks.large, 1)
+	case what == "Message Size Exceeds MaxBytes":
+		r.goOn(asks.more, askedMessages)
+	default: // it was refused, the consumer is gone, or its server goes
+		r.end(fmt.Errorf("stream: the server sends no more: %s %s", status, what))
 	}
 }
 

@@ -113,6 +113,70 @@ func TestALargeMessageIsRead(t *testing.T) {
 	}
 }
 
+// TestAllThatIsAskedForComesAtOnce: what is asked for is used up to the byte, so the server does not say that it sends no more.
+func TestAllThatIsAskedForComesAtOnce(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	ns := servertest.NATS(t, "max_payload: 8MB\n")
+	c, err := stream.Connect(ctx, stream.Options{URL: ns.URL(), Logger: quiet})
+	must(t, err)
+	t.Cleanup(c.Close)
+	must(t, c.EnsureStreams(ctx))
+	js, err := jetstream.New(c.NATS())
+	must(t, err)
+	header := nats.Header{"Some": {"header"}}
+	_, err = js.PublishMsg(ctx, &nats.Msg{Subject: "baton.handoffs.a", Header: header, Data: []byte("x")})
+	must(t, err)
+	s, err := js.Stream(ctx, "HANDOFFS")
+	must(t, err)
+	cons, err := s.CreateConsumer(ctx, jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true})
+	must(t, err)
+	m, err := cons.Next()
+	must(t, err)
+	// Of the message that is to come: the reply's numbers have as many digits.
+	overhead := len(m.Subject()) + len(m.Reply()) + len("NATS/1.0\r\nSome: header\r\n\r\n")
+	for _, off := range []int{-1, 0, 1} {
+		must(t, s.Purge(ctx))
+		info, err := s.Info(ctx)
+		must(t, err)
+		_, err = js.PublishMsg(ctx, &nats.Msg{Subject: "baton.handoffs.a", Header: header, Data: make([]byte, 2<<20-overhead+off)})
+		must(t, err)
+		_, err = js.Publish(ctx, "baton.handoffs.a", []byte("x"))
+		must(t, err)
+		n := 0
+		reading, enough := context.WithCancel(ctx)
+		err = c.Log("HANDOFFS").Read(reading, info.State.LastSeq, func(fold.Message) {
+			if n++; n == 2 {
+				enough()
+			}
+		})
+		enough()
+		if n != 2 || !errors.Is(err, context.Canceled) {
+			t.Errorf("%+d bytes: %d messages, and then %v", off, n, err)
+		}
+	}
+}
+
+// TestAMessageIsNoStatus: a publisher may send what looks like one of the server's own.
+func TestAMessageIsNoStatus(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	c, err := stream.Connect(ctx, onEmbedded(t).options())
+	must(t, err)
+	t.Cleanup(c.Close)
+	must(t, c.EnsureStreams(ctx))
+	js, err := jetstream.New(c.NATS())
+	must(t, err)
+	all := []nats.Header{{}, {"Status": {"100"}}, {"Status": {"400"}}, {"Status": {"408"}, "Nats-Pending-Messages": {"0"}}, {}}
+	for _, h := range all {
+		_, err := js.PublishMsg(ctx, &nats.Msg{Subject: "baton.handoffs.a", Header: h})
+		must(t, err)
+	}
+	if got := collect(t, c.Log("HANDOFFS"), 0, len(all)); got[len(got)-1].Sequence != uint64(len(all)) {
+		t.Errorf("the last message is %d", got[len(got)-1].Sequence)
+	}
+}
+
 // stalled waits until the only consumer of a stream is sent no more, and returns how many messages it was sent.
 func stalled(ctx context.Context, t *testing.T, s jetstream.Stream) uint64 {
 	t.Helper()
