@@ -165,7 +165,7 @@ func (s *Scorer) load(ctx context.Context, key leadkey.Key) (*lead.Lead, *lead.L
 func (s *Scorer) loadState(ctx context.Context, m *lead.Machine, shard, key string) (fold.State, error) {
 	var main []byte
 	for attempt := 0; ; attempt++ {
-		got, err := s.o.Store.Load(ctx, shard, 0, []string{key})
+		got, err := s.o.Store.Load(ctx, shard, fold.Held{}, []string{key})
 		if err != nil {
 			return nil, unavailable(err)
 		}
@@ -181,7 +181,7 @@ func (s *Scorer) loadState(ctx context.Context, m *lead.Machine, shard, key stri
 		for _, p := range parts {
 			fields = append(fields, fold.Field(key, p))
 		}
-		if got, err = s.o.Store.Load(ctx, shard, 0, fields); err != nil {
+		if got, err = s.o.Store.Load(ctx, shard, fold.Held{}, fields); err != nil {
 			return nil, unavailable(err)
 		}
 		if string(got[0]) != string(main) && attempt < 5 {
@@ -220,7 +220,7 @@ func (s *leadService) List(ctx context.Context, r *leadv1.ListRequest) (*leadv1.
 		}
 		logs[shard] = g.(*lead.Log)
 		var bad error
-		err = s.o.Store.Scan(ctx, shard, func(field string, value []byte) bool {
+		err = s.o.Store.Scan(ctx, shard, fold.Held{}, func(field string, value []byte) bool {
 			if field == "" || strings.Contains(field, "/") {
 				return true
 			}

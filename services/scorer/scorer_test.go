@@ -132,7 +132,7 @@ func (b *bench) folded() {
 				quiet = 0
 				return false
 			}
-			box, err := b.store.Outbox(b.ctx, s.GetId(), 0)
+			box, err := b.store.Outbox(b.ctx, s.GetId(), fold.Held{})
 			if err != nil || len(box) > 0 {
 				quiet = 0
 				return false

@@ -72,7 +72,7 @@ func (s *Scorer) shard(ctx context.Context, id, owner string) (*shardv1.Shard, e
 
 // versionsInForce reads which versions are in force in a shard, and not their documents.
 func (s *Scorer) versionsInForce(ctx context.Context, id string) ([]*shardv1.VersionInForce, error) {
-	got, err := s.o.Store.Load(ctx, id, 0, []string{""})
+	got, err := s.o.Store.Load(ctx, id, fold.Held{}, []string{""})
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	shardv1 "github.com/leadbaton/baton/api/gen/baton/shard/v1"
 	"github.com/leadbaton/baton/api/leadkey"
 	"github.com/leadbaton/baton/api/subject"
+	"github.com/leadbaton/baton/services/internal/fold"
 )
 
 // live is one seed: everything runs, goes wrong, is left in peace, and is judged.
@@ -104,7 +105,7 @@ func (w *world) folded() error {
 		if err != nil {
 			return err
 		}
-		left, err := w.store.Outbox(w.t.Context(), id, 0)
+		left, err := w.store.Outbox(w.t.Context(), id, fold.Held{})
 		if err != nil {
 			return err
 		}

@@ -83,18 +83,18 @@ func (s *faulty) Head(ctx context.Context, shard string) (fold.Head, error) {
 	return s.Store.Head(ctx, shard)
 }
 
-func (s *faulty) Load(ctx context.Context, shard string, since uint64, fields []string) ([][]byte, error) {
+func (s *faulty) Load(ctx context.Context, shard string, h fold.Held, fields []string) ([][]byte, error) {
 	if err := s.call(ctx, loadFailed); err != nil {
 		return nil, err
 	}
-	return s.Store.Load(ctx, shard, since, fields)
+	return s.Store.Load(ctx, shard, h, fields)
 }
 
-func (s *faulty) Outbox(ctx context.Context, shard string, since uint64) ([]fold.Record, error) {
+func (s *faulty) Outbox(ctx context.Context, shard string, h fold.Held) ([]fold.Record, error) {
 	if err := s.call(ctx, outboxFailed); err != nil {
 		return nil, err
 	}
-	return s.Store.Outbox(ctx, shard, since)
+	return s.Store.Outbox(ctx, shard, h)
 }
 
 // Commit implements fold.Store.

@@ -18,6 +18,7 @@ import (
 	"github.com/leadbaton/baton/api/client"
 	shardv1 "github.com/leadbaton/baton/api/gen/baton/shard/v1"
 	"github.com/leadbaton/baton/api/subject"
+	"github.com/leadbaton/baton/services/internal/fold"
 )
 
 // patience is how long JetStream may take to answer: it may be busy with sending what others consume.
@@ -255,7 +256,7 @@ func (st *site) drain(ctx context.Context, scorers int) (sample, error) {
 	st.written = after["total_net_input_bytes"] - before["total_net_input_bytes"]
 	leads := 0
 	for _, id := range subject.Shards {
-		if err := store.Scan(ctx, id, func(name string, _ []byte) bool {
+		if err := store.Scan(ctx, id, fold.Held{}, func(name string, _ []byte) bool {
 			if name != "" && !strings.Contains(name, "/") { // a lead's own record, not a part of one
 				leads++
 			}

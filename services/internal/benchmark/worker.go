@@ -112,7 +112,7 @@ func (w Worker) write(ctx context.Context) (outcome, error) {
 			}
 			args = nil
 		}
-		err := store.Scan(ctx, id, func(name string, value []byte) bool {
+		err := store.Scan(ctx, id, fold.Held{}, func(name string, value []byte) bool {
 			if args = append(args, name, value); len(args) == 2*writeFields {
 				cut()
 			}

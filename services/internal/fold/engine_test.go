@@ -153,9 +153,9 @@ func (f *faulty) Commit(ctx context.Context, c *fold.Commit) error {
 }
 
 // Scan takes its time, as over a network: what it has not come to yet may change meanwhile.
-func (f *faulty) Scan(ctx context.Context, shard string, fn func(string, []byte) bool) error {
+func (f *faulty) Scan(ctx context.Context, shard string, h fold.Held, fn func(string, []byte) bool) error {
 	var names []string
-	if err := f.Store.Scan(ctx, shard, func(name string, _ []byte) bool {
+	if err := f.Store.Scan(ctx, shard, h, func(name string, _ []byte) bool {
 		names = append(names, name)
 		return true
 	}); err != nil {
@@ -167,7 +167,7 @@ func (f *faulty) Scan(ctx context.Context, shard string, fn func(string, []byte)
 		if f.w.roll(200, "a scan failed") {
 			return errors.New("no connection")
 		}
-		v, err := f.Store.Load(ctx, shard, 0, []string{name})
+		v, err := f.Store.Load(ctx, shard, h, []string{name})
 		if err != nil {
 			return err
 		}

@@ -104,7 +104,7 @@ func failOver(t *testing.T, url string, before, kill func()) {
 	}
 	head, err := st.Head(ctx, "a")
 	must(t, err)
-	v, err := st.Load(ctx, "a", 0, []string{"count"})
+	v, err := st.Load(ctx, "a", fold.Held{}, []string{"count"})
 	must(t, err)
 	if string(v[0]) != fmt.Sprint(head.Position.Sequence) || head.Commits != head.Position.Sequence {
 		t.Errorf("the position is %d after %d commits, and the state is of %s", head.Position.Sequence, head.Commits, v[0])

@@ -126,11 +126,11 @@ func (m *Memory) Head(_ context.Context, shard string) (Head, error) {
 }
 
 // Load implements Store.
-func (m *Memory) Load(_ context.Context, shard string, since uint64, fields []string) ([][]byte, error) {
+func (m *Memory) Load(_ context.Context, shard string, h Held, fields []string) ([][]byte, error) {
 	s := m.shard(shard)
 	defer s.mu.Unlock()
-	if s.head.Commits < since {
-		return nil, ErrWentBack
+	if err := h.check(s.token, s.head.Commits); err != nil {
+		return nil, err
 	}
 	out := make([][]byte, len(fields))
 	for i, f := range fields {
@@ -140,17 +140,25 @@ func (m *Memory) Load(_ context.Context, shard string, since uint64, fields []st
 }
 
 // Scan implements Store.
-func (m *Memory) Scan(_ context.Context, shard string, fn func(string, []byte) bool) error {
+func (m *Memory) Scan(_ context.Context, shard string, h Held, fn func(string, []byte) bool) error {
 	s := m.shard(shard)
 	names := slices.Collect(maps.Keys(s.fields))
+	err := h.check(s.token, s.head.Commits)
 	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	for some := range slices.Chunk(names, 1000) {
 		values := make([][]byte, len(some))
 		s := m.shard(shard)
+		err := h.check(s.token, s.head.Commits)
 		for i, name := range some {
 			values[i] = s.fields[name]
 		}
 		s.mu.Unlock()
+		if err != nil {
+			return err
+		}
 		for i, name := range some {
 			if values[i] != nil && !fn(name, values[i]) {
 				return nil
@@ -161,11 +169,11 @@ func (m *Memory) Scan(_ context.Context, shard string, fn func(string, []byte) b
 }
 
 // Outbox implements Store.
-func (m *Memory) Outbox(_ context.Context, shard string, since uint64) ([]Record, error) {
+func (m *Memory) Outbox(_ context.Context, shard string, h Held) ([]Record, error) {
 	s := m.shard(shard)
 	defer s.mu.Unlock()
-	if s.head.Commits < since {
-		return nil, ErrWentBack
+	if err := h.check(s.token, s.head.Commits); err != nil {
+		return nil, err
 	}
 	return sortedRecords(s.outbox)
 }

@@ -88,7 +88,7 @@ func (o *owner) run(ctx context.Context) error {
 	if err := o.fetch(ctx, []string{""}); err != nil {
 		return err
 	}
-	left, err := o.Store.Outbox(ctx, o.ID, o.commits.Load())
+	left, err := o.Store.Outbox(ctx, o.ID, o.held())
 	if err != nil {
 		return err
 	}
@@ -362,10 +362,13 @@ func (o *owner) retry(ctx context.Context, what, operation string, f func() erro
 	})
 }
 
+// held is the shard as this owner knows it.
+func (o *owner) held() Held { return Held{Token: o.lease.Token, Commits: o.commits.Load()} }
+
 // load reads records of states until the store answers.
 func (o *owner) load(ctx context.Context, fields []string) (values [][]byte, err error) {
 	err = o.retry(ctx, "loading states", loading, func() error {
-		values, err = o.Store.Load(ctx, o.ID, o.commits.Load(), fields)
+		values, err = o.Store.Load(ctx, o.ID, o.held(), fields)
 		return err
 	})
 	return values, err

@@ -201,12 +201,12 @@ func commitsOf(field any) (uint64, error) {
 }
 
 // Load implements Store.
-func (s *Redis) Load(ctx context.Context, shard string, since uint64, fields []string) ([][]byte, error) {
+func (s *Redis) Load(ctx context.Context, shard string, h Held, fields []string) ([][]byte, error) {
 	if len(fields) == 0 {
 		return nil, nil
 	}
 	var vs *redis.SliceCmd
-	err := s.read(ctx, shard, since, func(p redis.Pipeliner) { vs = p.HMGet(ctx, stateKey(shard), fields...) })
+	err := read(ctx, s.rdb, shard, h, func(p redis.Pipeliner) { vs = p.HMGet(ctx, stateKey(shard), fields...) })
 	if err != nil {
 		return nil, err
 	}
@@ -219,30 +219,31 @@ func (s *Redis) Load(ctx context.Context, shard string, since uint64, fields []s
 	return out, nil
 }
 
-// read asks for a part of a shard, and first, on the same connection, how many commits it has had. A connection to a server
-// that was the master until a moment ago may still answer, with what it had then: states folded from there would be committed
-// to the new master, which is as the owner left it.
-func (s *Redis) read(ctx context.Context, shard string, since uint64, ask func(redis.Pipeliner)) error {
-	var commits *redis.SliceCmd
-	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		commits = p.HMGet(ctx, metaKey(shard), "commits")
+// read asks for a part of a shard, and in the same instant whose it is and how many commits it has had. A connection to a
+// server that was the master until a moment ago may still answer, with what it had then; and a shard that another owner has
+// taken is ahead. States folded from there would be committed to a store that is, or once again is, as the owner left it.
+func read(ctx context.Context, rdb redis.Cmdable, shard string, h Held, ask func(redis.Pipeliner)) error {
+	var meta *redis.SliceCmd
+	_, err := rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		meta = p.HMGet(ctx, metaKey(shard), "token", "commits")
 		ask(p)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	n, err := commitsOf(commits.Val()[0])
-	if err == nil && n < since {
-		return ErrWentBack
+	token, _ := meta.Val()[0].(string)
+	commits, err := commitsOf(meta.Val()[1])
+	if err != nil {
+		return err
 	}
-	return err
+	return h.check(token, commits)
 }
 
 // Outbox implements Store.
-func (s *Redis) Outbox(ctx context.Context, shard string, since uint64) ([]Record, error) {
+func (s *Redis) Outbox(ctx context.Context, shard string, h Held) ([]Record, error) {
 	var m *redis.MapStringStringCmd
-	err := s.read(ctx, shard, since, func(p redis.Pipeliner) { m = p.HGetAll(ctx, outboxKey(shard)) })
+	err := read(ctx, s.rdb, shard, h, func(p redis.Pipeliner) { m = p.HGetAll(ctx, outboxKey(shard)) })
 	if err != nil {
 		return nil, err
 	}

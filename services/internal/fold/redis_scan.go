@@ -9,7 +9,7 @@ import (
 
 // Scan implements Store. A scan that goes on at another server misses records, since each has an order of its own: so it is
 // bound to one server, and to one life of it.
-func (s *Redis) Scan(ctx context.Context, shard string, fn func(string, []byte) bool) error {
+func (s *Redis) Scan(ctx context.Context, shard string, h Held, fn func(string, []byte) bool) error {
 	key := stateKey(shard)
 	node, ok := s.rdb.(*redis.Client)
 	if c, cluster := s.rdb.(*redis.ClusterClient); cluster {
@@ -25,10 +25,12 @@ func (s *Redis) Scan(ctx context.Context, shard string, fn func(string, []byte) 
 		return err
 	}
 	for cursor := uint64(0); ; {
-		kv, next, err := node.HScan(ctx, key, cursor, "", 1000).Result()
+		var page *redis.ScanCmd
+		err := read(ctx, node, shard, h, func(p redis.Pipeliner) { page = p.HScan(ctx, key, cursor, "", 1000) })
 		if err != nil {
 			return err
 		}
+		kv, next := page.Val()
 		for i := 0; i+1 < len(kv); i += 2 {
 			if !fn(kv[i], []byte(kv[i+1])) {
 				return nil

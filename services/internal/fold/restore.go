@@ -173,7 +173,7 @@ func (o *owner) wipe(ctx context.Context) error {
 	err := retry(ctx, o.Logger, "looking for leftovers", func() error {
 		names = nil
 		var failed error
-		err := o.Store.Scan(ctx, o.ID, func(name string, _ []byte) bool {
+		err := o.Store.Scan(ctx, o.ID, o.held(), func(name string, _ []byte) bool {
 			if names = append(names, name); len(names) == blockEntries {
 				failed = flush()
 			}
@@ -188,7 +188,7 @@ func (o *owner) wipe(ctx context.Context) error {
 		return err
 	}
 	return retry(ctx, o.Logger, "looking for leftovers", func() error {
-		records, err := o.Store.Outbox(ctx, o.ID, o.commits.Load())
+		records, err := o.Store.Outbox(ctx, o.ID, o.held())
 		if err != nil || len(records) == 0 {
 			return err
 		}

@@ -203,7 +203,7 @@ func (o *owner) save(ctx context.Context, began Head, finish func(context.Contex
 	}
 	return o.Snapshots.Save(ctx, o.ID, began, func(w io.Writer) error {
 		out := newSnapshotWriter(w, o.ID, log.Incarnation, began)
-		err := o.Store.Scan(ctx, o.ID, func(name string, value []byte) bool {
+		err := o.Store.Scan(ctx, o.ID, o.held(), func(name string, value []byte) bool {
 			out.field(name, value)
 			return out.err == nil && ctx.Err() == nil
 		})
@@ -272,7 +272,7 @@ func (o *owner) saveLast(ctx context.Context) error {
 	}
 	defer o.snapshots.pace.done(time.Now())
 	return o.save(ctx, head, func(ctx context.Context) (*snapshotTail, error) {
-		records, err := o.Store.Outbox(ctx, o.ID, head.Commits)
+		records, err := o.Store.Outbox(ctx, o.ID, Held{Token: o.lease.Token, Commits: head.Commits})
 		if err != nil {
 			return nil, err
 		}

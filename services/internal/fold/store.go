@@ -35,6 +35,24 @@ type Lease struct {
 	Token string
 }
 
+// Held is a shard as its owner knows it: what it reads must be of its own lease, and no less than it has committed. What is
+// ahead of it, since another owner has taken over, is no more its own than what is behind. The zero Held is whatever is there.
+type Held struct {
+	Token   string // of the lease
+	Commits uint64 // that are known to be applied
+}
+
+// check says whether what a store has is held.
+func (h Held) check(token string, commits uint64) error {
+	switch {
+	case h.Token != "" && h.Token != token:
+		return ErrFenced
+	case commits < h.Commits:
+		return ErrWentBack
+	}
+	return nil
+}
+
 // Leases says who owns which shard. Expiry is judged by the store's clock alone.
 type Leases interface {
 	// Beat says that a member lives for another ttl, and returns all living members in order.
@@ -56,14 +74,14 @@ type Store interface {
 	Leases
 	// Head returns where a shard stands.
 	Head(ctx context.Context, shard string) (Head, error)
-	// Load returns the records with these names (see Field) as of the shard's since-th commit or later; nil where there is
-	// none. ErrWentBack says that what answers has had fewer, as a server that was the master and follows the new one.
-	Load(ctx context.Context, shard string, since uint64, fields []string) ([][]byte, error)
+	// Load returns the records with these names (see Field); nil where there is none. ErrFenced and ErrWentBack say that what
+	// answers is not what is held, as a server that was the master and follows the new one.
+	Load(ctx context.Context, shard string, h Held, fields []string) ([][]byte, error)
 	// Scan calls fn for every record of a shard's states, in no order, until fn returns false. A record that changes
-	// meanwhile may come in either form.
-	Scan(ctx context.Context, shard string, fn func(field string, value []byte) bool) error
-	// Outbox returns what is in the outbox as of the shard's since-th commit or later, in order; ErrWentBack as Load.
-	Outbox(ctx context.Context, shard string, since uint64) ([]Record, error)
+	// meanwhile may come in either form. Errors as Load.
+	Scan(ctx context.Context, shard string, h Held, fn func(field string, value []byte) bool) error
+	// Outbox returns what is in the outbox, in order. Errors as Load.
+	Outbox(ctx context.Context, shard string, h Held) ([]Record, error)
 	// Commit applies all of c or nothing. See Commit.
 	Commit(ctx context.Context, c *Commit) error
 	// Dump returns a shard whole, as it was at one instant.

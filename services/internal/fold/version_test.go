@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/leadbaton/baton/services/internal/fold"
 )
 
 // publish appends messages to shards at random.
@@ -94,7 +96,7 @@ func TestAnOlderMemberLeavesItsShards(t *testing.T) {
 			if h, err := w.store.Head(context.Background(), id); err != nil || int(h.Position.Sequence) != want || h.Version != "test-1" {
 				t.Errorf("shard %s stands at %+v, %v; want %d", id, h, err, want)
 			}
-			if box, err := w.store.Outbox(context.Background(), id, 0); err != nil || len(box) != 0 {
+			if box, err := w.store.Outbox(context.Background(), id, fold.Held{}); err != nil || len(box) != 0 {
 				t.Errorf("shard %s: %d records have not left, %v", id, len(box), err)
 			}
 		}

@@ -39,13 +39,13 @@ func Store(t *testing.T, open func(t *testing.T) fold.Store) {
 			Lease: l, Version: "v1", Number: 2, To: pos(2), Nonce: "n2",
 			Fields: []fold.FieldValue{{Name: "j", Value: []byte("two")}}, Deleted: []string{"k/p"},
 		}))
-		got, err := s.Load(ctx, "3", 2, []string{"k", "k/p", "j", "none"})
+		got, err := s.Load(ctx, "3", fold.Held{Commits: 2}, []string{"k", "k/p", "j", "none"})
 		must(t, err)
 		if string(got[0]) != "one" || got[1] != nil || string(got[2]) != "two" || got[3] != nil {
 			t.Errorf("Load = %q", got)
 		}
 		seen := map[string]string{}
-		must(t, s.Scan(ctx, "3", func(f string, v []byte) bool {
+		must(t, s.Scan(ctx, "3", fold.Held{}, func(f string, v []byte) bool {
 			seen[f] = string(v)
 			return true
 		}))
@@ -57,18 +57,18 @@ func Store(t *testing.T, open func(t *testing.T) fold.Store) {
 		if h.Position != pos(2) || h.Version != "v1" || h.Commits != 2 || h.Outbox != 1 {
 			t.Errorf("Head = %+v", h)
 		}
-		box, err := s.Outbox(ctx, "3", 2)
+		box, err := s.Outbox(ctx, "3", fold.Held{Commits: 2})
 		must(t, err)
 		if len(box) != 1 || fmt.Sprintf("%+v", box[0]) != fmt.Sprintf("%+v", rec) {
 			t.Errorf("Outbox = %+v, want %+v", box, rec)
 		}
 		must(t, s.Commit(ctx, &fold.Commit{Lease: l, Version: "v1", Number: 3, To: pos(2), Nonce: "n3", Left: []string{rec.ID()}}))
-		_, err = s.Load(ctx, "3", 3, []string{"k"})
+		_, err = s.Load(ctx, "3", fold.Held{Commits: 3}, []string{"k"})
 		must(t, err)
 		// What answers may be a server that was the master, and is behind.
-		_, err = s.Load(ctx, "3", 4, []string{"k"})
+		_, err = s.Load(ctx, "3", fold.Held{Commits: 4}, []string{"k"})
 		refused(t, err, fold.ErrWentBack)
-		_, err = s.Outbox(ctx, "3", 4)
+		_, err = s.Outbox(ctx, "3", fold.Held{Commits: 4})
 		refused(t, err, fold.ErrWentBack)
 		d, err := s.Dump(ctx, "3")
 		must(t, err)
@@ -101,7 +101,7 @@ func Store(t *testing.T, open func(t *testing.T) fold.Store) {
 		if n != 1 {
 			t.Errorf("Renew returned %d commits", n)
 		}
-		got, err := s.Load(ctx, "0", 1, []string{"k"})
+		got, err := s.Load(ctx, "0", fold.Held{Commits: 1}, []string{"k"})
 		must(t, err)
 		if string(got[0]) != "1" {
 			t.Errorf("a refused commit changed k to %q", got[0])
@@ -134,7 +134,7 @@ func Store(t *testing.T, open func(t *testing.T) fold.Store) {
 		refused(t, s.Commit(ctx, &first), fold.ErrWentBack) // it comes late
 		refused(t, s.Commit(ctx, &fold.Commit{Lease: l, Number: 4, Nonce: "n4"}), fold.ErrWentBack)
 		counts(2)
-		box, err := s.Outbox(ctx, "5", 2)
+		box, err := s.Outbox(ctx, "5", fold.Held{Commits: 2})
 		must(t, err)
 		if len(box) != 0 {
 			t.Errorf("Outbox = %+v", box)
@@ -143,11 +143,36 @@ func Store(t *testing.T, open func(t *testing.T) fold.Store) {
 			must(t, s.Commit(ctx, &fold.Commit{Lease: l, Number: i, Nonce: fmt.Sprint("n", i)}))
 			counts(i)
 		}
-		_, err = s.Load(ctx, "5", 12, []string{"k"})
+		_, err = s.Load(ctx, "5", fold.Held{Commits: 12}, []string{"k"})
 		must(t, err)
 		must(t, s.Release(ctx, l))
 		l = acquire(t, s, "5", "b")
 		counts(12)
+	})
+
+	t.Run("what is held", func(t *testing.T) {
+		s := open(t)
+		l := acquire(t, s, "4", "a")
+		rec := fold.Record{Incarnation: 7, Sequence: 1, Guard: fold.Once, Stream: "S", Subject: "x"}
+		must(t, s.Commit(ctx, &fold.Commit{Lease: l, Number: 1, To: pos(1), Nonce: "n1", Records: []fold.Record{rec}, Fields: []fold.FieldValue{{Name: "k", Value: []byte("1")}}}))
+		read := func(h fold.Held) (err error) {
+			_, err1 := s.Load(ctx, "4", h, []string{"k"})
+			_, err2 := s.Outbox(ctx, "4", h)
+			err3 := s.Scan(ctx, "4", h, func(string, []byte) bool { return true })
+			if fmt.Sprint(err1) != fmt.Sprint(err2) || fmt.Sprint(err2) != fmt.Sprint(err3) {
+				t.Errorf("%+v: Load says %v, Outbox %v, Scan %v", h, err1, err2, err3)
+			}
+			return err1
+		}
+		for _, h := range []fold.Held{{}, {Commits: 1}, {Token: l.Token}, {Token: l.Token, Commits: 1}} {
+			must(t, read(h))
+		}
+		refused(t, read(fold.Held{Token: l.Token, Commits: 2}), fold.ErrWentBack)
+		// Another owner is ahead: what it has must not be folded on by this one, should the store go back to when it was its own.
+		l2 := acquire(t, s, "4", "a")
+		must(t, s.Commit(ctx, &fold.Commit{Lease: l2, Number: 2, To: pos(2), Nonce: "n2"}))
+		refused(t, read(fold.Held{Token: l.Token, Commits: 1}), fold.ErrFenced)
+		must(t, read(fold.Held{Token: l2.Token, Commits: 1}))
 	})
 
 	t.Run("leases", func(t *testing.T) {
@@ -261,7 +286,7 @@ func Store(t *testing.T, open func(t *testing.T) fold.Store) {
 			must(t, s.Commit(ctx, &fold.Commit{Lease: l, Number: 1, To: pos(1), Nonce: "n", Fields: []fold.FieldValue{{Name: "k", Value: []byte(id)}}}))
 		}
 		for _, id := range []string{"0", "9", "f"} {
-			got, err := s.Load(ctx, id, 0, []string{"k"})
+			got, err := s.Load(ctx, id, fold.Held{}, []string{"k"})
 			must(t, err)
 			if string(got[0]) != id {
 				t.Errorf("shard %s holds %q", id, got[0])
