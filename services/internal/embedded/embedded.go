@@ -63,6 +63,8 @@ func StartNATS(o NATSOptions) (*NATS, error) {
 
 // Stop stops it and waits until its files are closed.
 func (n *NATS) Stop() {
+	// JetStream first: else the server sleeps for a moment with a lock held, which simulated time does not survive.
+	_ = n.ShutdownJetStream()
 	n.Shutdown()
 	n.WaitForShutdown()
 }
