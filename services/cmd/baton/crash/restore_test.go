@@ -89,24 +89,17 @@ func TestCrashRecreatedKeep(t *testing.T) {
 // all events; the leads of the new stream are not handed off a second time.
 func TestCrashRecreatedReplay(t *testing.T) {
 	t.Parallel()
-	s, _ := plain(t)
-	s.load.more(200)
-	s.load.tie()
-	s.settled()
-	shard := s.recreate()
-	s.load.again(0)
-	s.load.sending.Wait()
-	s.adoptAll("--replay")
-	s.load.views(100)
-	s.load.tie()
-	s.settled()
-	s.standAs(shard)
+	recreatedReplay(t, func(s *stack, _ string) { s.adoptAll("--replay") })
 }
 
 // TestCrashRecreatedReplayAlone: the same with --replay of that shard alone, once the others have folded what was published
 // again. They count it no second time, and send its leads what their aliases had.
 func TestCrashRecreatedReplayAlone(t *testing.T) {
 	t.Parallel()
+	recreatedReplay(t, func(s *stack, shard string) { s.adopt(shard, "--replay") })
+}
+
+func recreatedReplay(t *testing.T, adopt func(s *stack, shard string)) {
 	s, _ := plain(t)
 	s.load.more(200)
 	s.load.tie()
@@ -114,11 +107,16 @@ func TestCrashRecreatedReplayAlone(t *testing.T) {
 	shard := s.recreate()
 	s.load.again(0)
 	s.load.sending.Wait()
-	s.adopt(shard, "--replay")
+	adopt(s, shard)
 	s.load.views(100)
 	s.load.tie()
 	s.settled()
-	s.standAs(shard)
+	for who := range s.load.model.points {
+		if leadkey.FromEmail(who).Shard() == shard {
+			s.load.model.demo[who] = false // it qualified, and was handed off, in the time of the stream that is gone
+		}
+		s.eventually(patience, func() error { return s.standing(who) })
+	}
 }
 
 // TestCrashOlderHandoffs: HANDOFFS alone is restored from an older copy. The routers stand still and say so, also those
@@ -184,17 +182,6 @@ func plain(t *testing.T) (*stack, *servertest.Process) {
 	s.servers = []service{{ns, "nats-server"}, {rs, "redis-server"}}
 	s.launch(2, rs.RedisURL())
 	return s, ns
-}
-
-// standAs compares all leads with the model, after the stream of a shard was created anew and replayed.
-func (s *stack) standAs(shard string) {
-	s.t.Helper()
-	for who := range s.load.model.points {
-		if leadkey.FromEmail(who).Shard() == shard {
-			s.load.model.demo[who] = false // it qualified, and was handed off, in the time of the stream that is gone
-		}
-		s.eventually(patience, func() error { return s.standing(who) })
-	}
 }
 
 // recreate deletes the stream of some lead's shard, and starts Baton's processes anew, one of which creates it. It returns
