@@ -56,18 +56,17 @@ func TestAScanEndsThoughItsLastMessagesAreErased(t *testing.T) {
 func TestASlowReaderIsSentLittle(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	c, err := stream.Connect(ctx, onEmbedded(t).options())
-	must(t, err)
+	c := connectTo(t, ctx, onEmbedded(t).options())
 	t.Cleanup(c.Close)
-	must(t, c.EnsureStreams(ctx))
 	const size, messages, quick = 64 << 10, 600, 400
 	for last := uint64(0); last < messages; {
 		es := entries("baton.handoffs.a", 50)
 		for i := range es {
 			es[i].Data = make([]byte, size)
 		}
-		last, err = c.Append(ctx, "HANDOFFS", last, es)
+		stored, err := c.Append(ctx, "HANDOFFS", last, es)
 		must(t, err)
+		last = stored
 	}
 	js, err := jetstream.New(c.NATS())
 	must(t, err)
@@ -95,15 +94,13 @@ func TestALargeMessageIsRead(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	ns := servertest.NATS(t, "max_payload: 8MB\n")
-	c, err := stream.Connect(ctx, stream.Options{URL: ns.URL()})
-	must(t, err)
+	c := connectTo(t, ctx, stream.Options{URL: ns.URL()})
 	t.Cleanup(c.Close)
-	must(t, c.EnsureStreams(ctx))
 	sizes := []int{10, 5 << 20, 20, 3 << 20, 3 << 20, 30}
 	for i, size := range sizes {
 		es := entries("baton.handoffs.a", 1)
 		es[0].Data = make([]byte, size)
-		_, err = c.Append(ctx, "HANDOFFS", uint64(i), es)
+		_, err := c.Append(ctx, "HANDOFFS", uint64(i), es)
 		must(t, err)
 	}
 	for i, m := range collect(t, c.Log("HANDOFFS"), 0, len(sizes)) {
@@ -118,10 +115,8 @@ func TestAllThatIsAskedForComesAtOnce(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	ns := servertest.NATS(t, "max_payload: 8MB\n")
-	c, err := stream.Connect(ctx, stream.Options{URL: ns.URL(), Logger: quiet})
-	must(t, err)
+	c := connectTo(t, ctx, stream.Options{URL: ns.URL(), Logger: quiet})
 	t.Cleanup(c.Close)
-	must(t, c.EnsureStreams(ctx))
 	js, err := jetstream.New(c.NATS())
 	must(t, err)
 	header := nats.Header{"Some": {"header"}}
@@ -161,10 +156,8 @@ func TestAllThatIsAskedForComesAtOnce(t *testing.T) {
 func TestAMessageIsNoStatus(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	c, err := stream.Connect(ctx, onEmbedded(t).options())
-	must(t, err)
+	c := connectTo(t, ctx, onEmbedded(t).options())
 	t.Cleanup(c.Close)
-	must(t, c.EnsureStreams(ctx))
 	js, err := jetstream.New(c.NATS())
 	must(t, err)
 	all := []nats.Header{{}, {"Status": {"100"}}, {"Status": {"400"}}, {"Status": {"408"}, "Nats-Pending-Messages": {"0"}}, {}}
