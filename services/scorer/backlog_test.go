@@ -85,6 +85,7 @@ func BenchmarkStart(b *testing.B) {
 			w.folded()
 			b.StopTimer()
 			w.stop()
+			w.accepted()
 		}
 	}
 	b.Run("stream", func(b *testing.B) {
@@ -137,6 +138,7 @@ func backlog(b *testing.B, conn *stream.Conn, n int, open func() (fold.Store, fu
 		})
 		b.StopTimer()
 		w.stop()
+		w.accepted()
 		cancel()
 		closeStore()
 	}

@@ -27,6 +27,7 @@ import (
 	shardv1 "github.com/leadbaton/baton/api/gen/baton/shard/v1"
 	"github.com/leadbaton/baton/api/leadkey"
 	"github.com/leadbaton/baton/api/subject"
+	"github.com/leadbaton/baton/services/internal/agreement"
 	"github.com/leadbaton/baton/services/internal/embedded"
 	"github.com/leadbaton/baton/services/internal/fold"
 	"github.com/leadbaton/baton/services/internal/stream"
@@ -143,13 +144,27 @@ func (b *bench) folded() {
 	})
 }
 
+// accepted fails if anything that was folded was rejected.
+func (b *bench) accepted() {
+	b.t.Helper()
+	info, err := b.conn.Log(subject.RejectedStream).Info(b.ctx)
+	must(b.t, err)
+	if info.Last != 0 {
+		b.t.Errorf("%d messages were rejected", info.Last)
+	}
+}
+
 // activate puts an agreement in force in every shard, as the router's relay does.
 func (b *bench) activate(document []byte, version uint32) {
 	b.t.Helper()
+	a, findings := agreement.Parse(document)
+	if a == nil {
+		b.t.Fatal(findings)
+	}
 	for _, shard := range subject.Shards {
 		body, err := proto.Marshal(&shardv1.Inbound{
 			Origin: &shardv1.Origin{Producer: "router", Incarnation: 1, Sequence: uint64(version)},
-			Body:   &shardv1.Inbound_AgreementInForce{AgreementInForce: &shardv1.AgreementInForce{Name: "b2b", Version: version, Document: document}},
+			Body:   &shardv1.Inbound_AgreementInForce{AgreementInForce: &shardv1.AgreementInForce{Name: a.Name, Version: version, Document: document}},
 		})
 		must(b.t, err)
 		must(b.t, b.conn.Outlet(nil).Ordered(b.ctx, []fold.Record{{

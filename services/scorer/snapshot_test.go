@@ -123,6 +123,7 @@ func TestAnEmptyStoreStartsFromSnapshots(t *testing.T) {
 		t.Errorf("%d messages were folded from the snapshots, %d from the start", since, all)
 	}
 	stop()
+	w.accepted()
 }
 
 // TestRedisIsEmptiedUnderTheScorer: its shards start from their snapshots, under way, and nothing is lost or counts twice.
@@ -161,4 +162,5 @@ func TestRedisIsEmptiedUnderTheScorer(t *testing.T) {
 	w.until("all shards are taken up anew", func() bool { return log.times(fromSnapshot) >= 3 })
 	w.folded()
 	w.verifyBoth()
+	w.accepted()
 }

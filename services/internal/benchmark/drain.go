@@ -150,22 +150,17 @@ const lookEvery = 25 * time.Millisecond
 // progress tells how many messages of the backlog are folded and committed.
 type progress func(ctx context.Context) (int, error)
 
-// follow looks on from the first commit until the whole backlog is folded. Starting is not measured: it is the same for a
-// backlog of any length. fromStart measures it all the same, where looking takes too long to see the first commit.
-func (st *site) follow(ctx context.Context, baton []*process, fromStart bool, folded progress) (sample, error) {
+// follow looks on from the start of the processes until the whole backlog is folded. Starting is measured with the rest: from
+// the first commit on would leave out what was folded before it, which is a part of the backlog that depends on the size of
+// commits.
+func (st *site) follow(ctx context.Context, baton []*process, start time.Time, folded progress) (sample, error) {
+	m, err := newMeter(append(slices.Clone(baton), st.servers()...)...)
+	if err != nil {
+		return sample{}, err
+	}
+	var out sample
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	var m *meter
-	var start time.Time
-	var first int
-	var out sample
-	if fromStart {
-		start = time.Now()
-		var err error
-		if m, err = newMeter(append(slices.Clone(baton), st.servers()...)...); err != nil {
-			return sample{}, err
-		}
-	}
 	for {
 		select {
 		case <-tick.C:
@@ -179,19 +174,6 @@ func (st *site) follow(ctx context.Context, baton []*process, fromStart bool, fo
 			return sample{}, err
 		}
 		now := time.Now()
-		if m == nil {
-			if n == 0 {
-				continue
-			}
-			if n > st.messages*3/4 {
-				return sample{}, fmt.Errorf("%d of %d messages are folded before anything can be measured: give more --events", n, st.messages)
-			}
-			start, first = now, n
-			if m, err = newMeter(append(slices.Clone(baton), st.servers()...)...); err != nil {
-				return sample{}, err
-			}
-			continue
-		}
 		if err := m.look(); err != nil {
 			return sample{}, err
 		}
@@ -199,7 +181,7 @@ func (st *site) follow(ctx context.Context, baton []*process, fromStart bool, fo
 			out.Half = m.resident(baton[0].name)
 		}
 		if n >= st.messages {
-			out.Events, out.Seconds, out.CPU, out.Peak, out.End = n-first, now.Sub(start).Seconds(), m.cpu(), m.peak, m.resident(baton[0].name)
+			out.Events, out.Seconds, out.CPU, out.Peak, out.End = n, now.Sub(start).Seconds(), m.cpu(), m.peak, m.resident(baton[0].name)
 			return out, nil
 		}
 	}
@@ -228,6 +210,7 @@ func (st *site) drain(ctx context.Context, scorers int) (sample, error) {
 			p.stop()
 		}
 	}()
+	start := time.Now()
 	for range scorers {
 		p, _, err := st.r.startScorer(st.natsURL, st.redisURL)
 		if err != nil {
@@ -235,7 +218,7 @@ func (st *site) drain(ctx context.Context, scorers int) (sample, error) {
 		}
 		all = append(all, p)
 	}
-	out, err := st.follow(ctx, all, false, func(ctx context.Context) (int, error) {
+	out, err := st.follow(ctx, all, start, func(ctx context.Context) (int, error) {
 		n := 0
 		for _, id := range subject.Shards {
 			h, err := store.Head(ctx, id)
@@ -365,6 +348,7 @@ func (st *site) embedded(ctx context.Context) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
+	start := time.Now()
 	p, err := st.r.bed.start("baton", nil, st.r.Baton, "up", "--data", st.data, "--grpc", grpc, "--http", "off", "--nats-listen", "127.0.0.1:0", "--log-level", "warn")
 	if err != nil {
 		return sample{}, err
@@ -376,7 +360,7 @@ func (st *site) embedded(ctx context.Context) (sample, error) {
 	}
 	defer conn.Close()
 	alone := &site{r: st.r, messages: st.messages}
-	return alone.follow(ctx, []*process{p}, true, func(ctx context.Context) (int, error) {
+	return alone.follow(ctx, []*process{p}, start, func(ctx context.Context) (int, error) {
 		// Without an answer it is starting: there are no shards then.
 		answer, _ := shardv1.NewShardServiceClient(conn).List(ctx, &shardv1.ListRequest{})
 		n := 0
