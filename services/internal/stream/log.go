@@ -197,7 +197,7 @@ func (l *Log) TimeAfter(ctx context.Context, sequence uint64) (int64, error) {
 // Read implements fold.Log, by a pull consumer without acknowledgements: the server sends in order what was asked for, and is
 // asked for more once fn has taken it.
 func (l *Log) Read(ctx context.Context, after uint64, fn func(fold.Message)) error {
-	return l.read(ctx, after, nil, func(m fold.Message, _ uint64) bool {
+	return l.read(ctx, after, nil, func(m fold.Message) bool {
 		fn(m)
 		return true
 	})
@@ -211,11 +211,32 @@ func (l *Log) Scan(ctx context.Context, filters []string, fn func(fold.Message) 
 
 // ScanAfter is Scan from the message after a sequence.
 func (l *Log) ScanAfter(ctx context.Context, after uint64, filters []string, fn func(fold.Message) bool) error {
-	err := l.read(ctx, after, filters, func(m fold.Message, pending uint64) bool { return fn(m) && pending > 0 })
+	// What is there now is for the stream's leader to say: a consumer may be at a server that has not got all of it yet, and
+	// counts as pending what it has.
+	end, err := l.lastOf(ctx, filters)
+	if err != nil || end <= after {
+		return err
+	}
+	err = l.read(ctx, after, filters, func(m fold.Message) bool { return fn(m) && m.Sequence < end })
 	if errors.Is(err, errScanned) {
 		return nil
 	}
 	return err
+}
+
+// lastOf returns the sequence of the last message that matches one of the filters; 0 if there is none.
+func (l *Log) lastOf(ctx context.Context, filters []string) (last uint64, err error) {
+	for _, f := range filters {
+		m, err := l.c.lastOn(ctx, l.name, f)
+		switch {
+		case errors.Is(err, nats.ErrMsgNotFound):
+		case err != nil:
+			return 0, l.explain(err)
+		default:
+			last = max(last, m.Sequence)
+		}
+	}
+	return last, nil
 }
 
 // errScanned ends a Scan.
@@ -227,6 +248,7 @@ const (
 	askedMessages = 2000
 	askedBytes    = 2 << 20
 	askedFor      = time.Minute // then it is asked for again
+	askAgain      = 20 * time.Millisecond
 )
 
 // asks are the questions for more, and for one message alone that is larger than askedBytes.
@@ -236,9 +258,9 @@ var asks = func() (out struct{ more, large []byte }) {
 	return out
 }()
 
-// read runs one consumer. With filters it ends with errScanned at the end of what is there; in any case
-// when fn returns false.
-func (l *Log) read(ctx context.Context, after uint64, filters []string, fn func(m fold.Message, pending uint64) bool) error {
+// read runs one consumer. It ends with errScanned when fn returns false, and with filters when nothing is there that could
+// still come.
+func (l *Log) read(ctx context.Context, after uint64, filters []string, fn func(fold.Message) bool) error {
 	reading, cancel := context.WithCancelCause(ctx) // ended by the handler, maybe before its consumer's creation is answered
 	defer cancel(nil)
 	reconnected := l.c.nextReconnect()
@@ -253,7 +275,7 @@ func (l *Log) read(ctx context.Context, after uint64, filters []string, fn func(
 	if err != nil {
 		return err
 	}
-	r := &reader{fn: fn, in: in, cancel: cancel, nc: l.c.nc, inbox: l.c.nc.NewInbox(), turn: make(chan struct{}, 1), idle: make(chan uint64, 1)}
+	r := &reader{fn: fn, in: in, at: after, begun: time.Now(), cancel: cancel, nc: l.c.nc, inbox: l.c.nc.NewInbox(), turn: make(chan struct{}, 1), idle: make(chan uint64, 1)}
 	r.alive.Store(true)
 	sub, err := l.c.nc.Subscribe(r.inbox, r.handle)
 	if err != nil {
@@ -285,9 +307,6 @@ func (l *Log) read(ctx context.Context, after uint64, filters []string, fn func(
 			_ = l.c.js.DeleteConsumer(ctx, l.name, name)
 		}
 	}()
-	if len(filters) > 0 && cons.CachedInfo().NumPending == 0 {
-		return errScanned
-	}
 	r.next = "$JS.API.CONSUMER.MSG.NEXT." + l.name + "." + name
 	if err := r.ask(asks.more, askedMessages); err != nil {
 		return l.explain(err)
@@ -300,15 +319,12 @@ func (l *Log) read(ctx context.Context, after uint64, filters []string, fn func(
 			return context.Cause(reading)
 		case <-reconnected:
 			return errors.New("stream: reconnected: the stream is checked again")
-		case last := <-r.idle:
+		case at := <-r.idle:
 			// What was to come may have been erased after the message before it was sent.
 			if len(filters) == 0 {
 				continue
 			}
-			info, told := context.WithTimeout(ctx, answerWait)
-			i, err := cons.Info(info)
-			told()
-			if err == nil && i.NumPending == 0 && i.Delivered.Consumer == last {
+			if last, err := l.lastOf(ctx, filters); err == nil && last <= at {
 				return errScanned
 			}
 		case <-watch.C:
@@ -321,20 +337,22 @@ func (l *Log) read(ctx context.Context, after uint64, filters []string, fn func(
 
 // reader is the state of one consumer's handler.
 type reader struct {
-	fn     func(fold.Message, uint64) bool
+	fn     func(fold.Message) bool
 	in     incarnations
 	nc     *nats.Conn
 	inbox  string
 	next   string // subject that more is asked for on
 	left   int    // messages that were asked for and have not come
 	bytes  int    // that may come of what was asked for
+	begun  time.Time
 	cancel context.CancelCauseFunc
 	// turn is taken while a message is handled. It is no sync.Mutex, since fn may wait for long: simulated time stands still
 	// while somebody waits for one.
 	turn  chan struct{}
 	ended bool
 	last  uint64      // of the consumer's own sequence
-	idle  chan uint64 // last, when the server says that it has nothing to send
+	at    uint64      // the stream's sequence of that message
+	idle  chan uint64 // at, when the server says that it has nothing to send
 	alive atomic.Bool
 	busy  atomic.Bool
 }
@@ -359,13 +377,13 @@ func (r *reader) handle(m *nats.Msg) {
 		r.end(fmt.Errorf("stream: a gap in what the server sent: %d after %d", meta.consumer, r.last))
 		return
 	}
-	r.last = meta.consumer
+	r.last, r.at = meta.consumer, meta.stream
 	r.busy.Store(true)
 	id, history := r.in.at(meta.stream)
 	goOn := r.fn(fold.Message{
 		Subject: m.Subject, Data: m.Data, Incarnation: id, Sequence: meta.stream, Time: meta.time, History: history,
 		Traceparent: Traceparent(m.Header), Pending: meta.pending,
-	}, meta.pending)
+	})
 	r.alive.Store(true)
 	r.busy.Store(false)
 	if !goOn {
@@ -402,10 +420,13 @@ func (r *reader) control(h nats.Header) {
 			return
 		}
 		select {
-		case r.idle <- r.last:
+		case r.idle <- r.at:
 		default:
 		}
 	case h.Get("Nats-Pending-Messages") == "0": // all of it has come
+	case status == "503" && r.last == 0 && time.Since(r.begun) < answerWait:
+		// In a cluster, word of a consumer that was made at another server may come after the answer that it is there.
+		time.AfterFunc(askAgain, func() { _ = r.nc.PublishRequest(r.next, r.inbox, asks.more) }) // if it fails, silence ends it
 	case status == "408": // nothing came for long
 		r.goOn(asks.more, askedMessages)
 	case what == "Message Size Exceeds MaxBytes" && r.left == askedMessages: // the first alone does
