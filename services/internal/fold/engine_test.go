@@ -580,6 +580,48 @@ func TestAnotherStreamStopsTheShard(t *testing.T) {
 	}
 }
 
+// slow is a store that loads no state before something has happened.
+type slow struct {
+	fold.Store
+	meanwhile func()
+}
+
+func (s slow) Load(ctx context.Context, shard string, h fold.Held, fields []string) ([][]byte, error) {
+	s.meanwhile()
+	return s.Store.Load(ctx, shard, h, fields)
+}
+
+// TestTheLogIsRestoredWhileAnOwnerBegins: an older copy that has grown past the shard's place is no longer known for it once
+// reading has gone on from there.
+func TestTheLogIsRestoredWhileAnOwnerBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		l := foldtest.NewLog(1)
+		run := func(store fold.Store) string {
+			g := &fold.Group{Shards: []string{"0"}, Store: store, Logger: w.logger, Open: func(id string) fold.Shard {
+				return fold.Shard{ID: id, Log: l, Store: store, Outlet: prefixed{w.ledger, id}, Machine: foldtest.Machine{}, Logger: w.logger, Expand: expand}
+			}}
+			ctx, cancel := context.WithCancel(context.Background())
+			var done sync.WaitGroup
+			done.Go(func() { _ = g.Run(ctx) })
+			time.Sleep(time.Second)
+			stopped := g.Status()["0"].Stopped
+			cancel()
+			done.Wait()
+			return stopped
+		}
+		fill(l, 5)
+		if stopped := run(w.store); stopped != "" {
+			t.Fatal(stopped)
+		}
+		var once sync.Once
+		stopped := run(slow{w.store, func() { once.Do(func() { l.Truncate(3); l.Shift(5); fill(l, 1) }) }})
+		if d, err := w.store.Dump(context.Background(), "0"); stopped == "" || err != nil || d.Position.Sequence != 5 {
+			t.Errorf("Stopped = %q, and the shard is at message %d, %v; want it to stand still at message 5", stopped, d.Position.Sequence, err)
+		}
+	})
+}
+
 func fill(l *foldtest.Log, n int) {
 	for range n {
 		l.Append("x", []byte("k"))

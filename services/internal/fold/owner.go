@@ -75,6 +75,15 @@ func (o *owner) run(ctx context.Context) error {
 	o.committed, o.folded = head.Position, head.Position
 	o.position.Store(head.Position.Sequence)
 	o.cache.complete = head.Position == Position{}
+	if err := o.fetch(ctx, []string{""}); err != nil {
+		return err
+	}
+	left, err := o.Store.Outbox(ctx, o.ID, o.held())
+	if err != nil {
+		return err
+	}
+	o.outbox.add(left, time.Time{})
+	// Right before it is read: the store may have let this owner wait for long, and the log may have been restored meanwhile.
 	if err := CheckPosition(ctx, o.Log, head.Position); err != nil {
 		return err
 	}
@@ -85,14 +94,6 @@ func (o *owner) run(ctx context.Context) error {
 		}
 		o.folded.Created = info.Created
 	}
-	if err := o.fetch(ctx, []string{""}); err != nil {
-		return err
-	}
-	left, err := o.Store.Outbox(ctx, o.ID, o.held())
-	if err != nil {
-		return err
-	}
-	o.outbox.add(left, time.Time{})
 	o.inbox.init()
 
 	o.begun.Store(true)
