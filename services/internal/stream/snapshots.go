@@ -73,12 +73,37 @@ type kept struct {
 	info *jetstream.ObjectInfo // nil = there is none of this name
 }
 
+// info is the client library's GetInfo, but of the stream's leader: another server of the cluster may be behind, and the
+// chunks of what it knows gone. A good snapshot would be taken for a damaged one.
+func (s *Snapshots) info(ctx context.Context, name string) (*jetstream.ObjectInfo, error) {
+	return s.infoOn(ctx, metaOf(name))
+}
+
+func (s *Snapshots) infoOn(ctx context.Context, subject string) (*jetstream.ObjectInfo, error) {
+	m, err := s.c.lastOn(ctx, "OBJ_"+SnapshotsBucket, subject)
+	if errors.Is(err, nats.ErrMsgNotFound) {
+		return nil, jetstream.ErrObjectNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	info := &jetstream.ObjectInfo{}
+	if err := json.Unmarshal(m.Data, info); err != nil {
+		return nil, fmt.Errorf("what %s says of an object cannot be read: %w", subject, err)
+	}
+	if info.Deleted {
+		return nil, jetstream.ErrObjectNotFound
+	}
+	info.ModTime = m.Time
+	return info, nil
+}
+
 // slots returns a shard's slots, newest first, empty ones last.
-func (s *Snapshots) slots(ctx context.Context, b jetstream.ObjectStore, shard string) ([]kept, error) {
+func (s *Snapshots) slots(ctx context.Context, shard string) ([]kept, error) {
 	out := make([]kept, len(snapshotSlots))
 	for i, slot := range snapshotSlots {
 		out[i].name = shard + "." + slot
-		info, err := b.GetInfo(ctx, out[i].name)
+		info, err := s.info(ctx, out[i].name)
 		switch {
 		case errors.Is(err, jetstream.ErrObjectNotFound):
 		case err != nil:
@@ -109,11 +134,10 @@ const (
 
 // List implements fold.Snapshots.
 func (s *Snapshots) List(ctx context.Context, shard string) ([]fold.SnapshotInfo, error) {
-	b, err := s.bucket(ctx)
-	if err != nil {
+	if _, err := s.bucket(ctx); err != nil {
 		return nil, err
 	}
-	slots, err := s.slots(ctx, b, shard)
+	slots, err := s.slots(ctx, shard)
 	if err != nil {
 		return nil, err
 	}
@@ -144,11 +168,10 @@ func metaOf(name string) string {
 // Save implements fold.Snapshots. It stores an object as the client library's Put does, but never more at a time than
 // the server takes; nothing of the shard's other snapshot is touched.
 func (s *Snapshots) Save(ctx context.Context, shard string, began fold.Head, write func(io.Writer) error) (err error) {
-	b, err := s.bucket(ctx)
-	if err != nil {
+	if _, err := s.bucket(ctx); err != nil {
 		return err
 	}
-	slots, err := s.slots(ctx, b, shard)
+	slots, err := s.slots(ctx, shard)
 	if err != nil {
 		return err
 	}
@@ -189,7 +212,7 @@ func (s *Snapshots) Save(ctx context.Context, shard string, began fold.Head, wri
 	if oldest.info != nil {
 		s.purge(asking, chunksOf(oldest.info.NUID))
 	}
-	s.sweep(ctx, b)
+	s.sweep(ctx)
 	return nil
 }
 
@@ -286,27 +309,39 @@ func (w *chunkWriter) drain() error {
 // sweepAfter is how old chunks must be that no object has: by then whoever was storing them has given up.
 const sweepAfter = time.Hour
 
-// sweep deletes what processes that died while they saved have left.
-func (s *Snapshots) sweep(ctx context.Context, b jetstream.ObjectStore) {
+// sweep deletes what processes that died while they saved have left. What a server says that is behind would not do: chunks
+// of snapshots that it does not know of yet would go.
+func (s *Snapshots) sweep(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, answerWait)
 	defer cancel()
 	st, err := s.c.js.Stream(ctx, "OBJ_"+SnapshotsBucket)
 	if err != nil {
 		return
 	}
-	info, err := st.Info(ctx, jetstream.WithSubjectFilter(chunksOf("*")))
+	info, err := st.Info(ctx, jetstream.WithSubjectFilter("$O."+SnapshotsBucket+".>"))
 	if err != nil {
 		return
 	}
-	objects, err := b.List(ctx)
-	if err != nil && !errors.Is(err, jetstream.ErrNoObjectsFound) {
-		return
-	}
+	var chunks []string
+	used := map[string]bool{}
 	for subject := range info.State.Subjects {
-		if slices.ContainsFunc(objects, func(o *jetstream.ObjectInfo) bool { return chunksOf(o.NUID) == subject }) {
+		if strings.HasPrefix(subject, chunksOf("")) {
+			chunks = append(chunks, subject)
 			continue
 		}
-		if m, err := st.GetLastMsgForSubject(ctx, subject); err == nil && time.Since(m.Time) > sweepAfter {
+		o, err := s.infoOn(ctx, subject)
+		switch {
+		case err == nil:
+			used[chunksOf(o.NUID)] = true
+		case !errors.Is(err, jetstream.ErrObjectNotFound):
+			return
+		}
+	}
+	for _, subject := range chunks {
+		if used[subject] {
+			continue
+		}
+		if m, err := s.c.lastOn(ctx, "OBJ_"+SnapshotsBucket, subject); err == nil && time.Since(m.Time) > sweepAfter {
 			_ = st.Purge(ctx, jetstream.WithPurgeSubject(subject))
 		}
 	}
@@ -314,11 +349,10 @@ func (s *Snapshots) sweep(ctx context.Context, b jetstream.ObjectStore) {
 
 // Open implements fold.Snapshots.
 func (s *Snapshots) Open(ctx context.Context, _, name string) (io.ReadCloser, error) {
-	b, err := s.bucket(ctx)
-	if err != nil {
+	if _, err := s.bucket(ctx); err != nil {
 		return nil, err
 	}
-	info, err := b.GetInfo(ctx, name)
+	info, err := s.info(ctx, name)
 	if errors.Is(err, jetstream.ErrObjectNotFound) {
 		return nil, fmt.Errorf("%w: it is gone", fold.ErrDamaged)
 	}
@@ -337,7 +371,7 @@ func (s *Snapshots) Open(ctx context.Context, _, name string) (io.ReadCloser, er
 			return err == nil
 		})
 		if err == nil && jetstream.GetObjectDigestValue(sum) != info.Digest {
-			err = s.mismatch(ctx, b, info)
+			err = s.mismatch(ctx, info)
 		}
 		_ = w.CloseWithError(err) // nil is io.EOF
 	}()
@@ -345,8 +379,8 @@ func (s *Snapshots) Open(ctx context.Context, _, name string) (io.ReadCloser, er
 }
 
 // mismatch says why what was read of an object is not it: it is damaged, or was replaced under its reader.
-func (s *Snapshots) mismatch(ctx context.Context, b jetstream.ObjectStore, read *jetstream.ObjectInfo) error {
-	now, err := b.GetInfo(ctx, read.Name)
+func (s *Snapshots) mismatch(ctx context.Context, read *jetstream.ObjectInfo) error {
+	now, err := s.info(ctx, read.Name)
 	switch {
 	case err != nil && !errors.Is(err, jetstream.ErrObjectNotFound):
 		return err

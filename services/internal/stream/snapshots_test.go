@@ -17,6 +17,7 @@ import (
 
 	"github.com/leadbaton/baton/services/internal/embedded"
 	"github.com/leadbaton/baton/services/internal/fold"
+	"github.com/leadbaton/baton/services/internal/servertest"
 	"github.com/leadbaton/baton/services/internal/stream"
 )
 
@@ -310,5 +311,31 @@ func TestChunksKeepTheirOrder(t *testing.T) {
 	}
 	if _, err := readSnapshot(ctx, s, "3", list[0].Name); err != nil {
 		t.Errorf("what was saved without an error: %v", err)
+	}
+}
+
+// TestSnapshotsAreAskedForOfTheLeader: any server of a cluster answers a direct get. What one says that is behind is of a
+// snapshot whose chunks are gone, so that the good one in its place would pass for damaged, and be deleted.
+func TestSnapshotsAreAskedForOfTheLeader(t *testing.T) {
+	p := servertest.NATS(t, users(map[string][]string{"scorer": {
+		"publish $JS.API.INFO", "publish $JS.API.STREAM.>", "publish $JS.API.CONSUMER.>", "publish $O." + stream.SnapshotsBucket + ".>", "subscribe _INBOX.>",
+	}}))
+	mustConnect(t, p, "operator")
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	s := mustConnect(t, p, "scorer").Snapshots() // who may get nothing directly
+	begun := time.Now()
+	for n := range uint64(3) {
+		save(t, ctx, s, "3", n+1, noise(1000))
+	}
+	if took := time.Since(begun); took > 4*time.Second {
+		t.Errorf("saving took %s: it waited for an answer that does not come", took)
+	}
+	list, err := s.List(ctx, "3")
+	if err != nil || len(list) != 2 || list[0].Sequence != 3 {
+		t.Fatalf("List = %v, %v", list, err)
+	}
+	if body, err := readSnapshot(ctx, s, "3", list[0].Name); err != nil || !bytes.Equal(body, noise(1000)) {
+		t.Errorf("read %d bytes: %v", len(body), err)
 	}
 }
