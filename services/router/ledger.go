@@ -98,6 +98,15 @@ func checkPosition(ctx context.Context, name string, log fold.Log, p fold.Positi
 	return err
 }
 
+// leadsPosition is where LEADS is used up; where the time of that message is not known, only the stream itself. The lock is held.
+func (l *ledger) leadsPosition() fold.Position {
+	created, sequence := l.state.Leads()
+	if stored := l.state.LeadsStored(); stored != 0 {
+		return fold.Position{Created: created, Sequence: sequence, Time: stored}
+	}
+	return fold.Position{Created: created}
+}
+
 // fold folds one message. The lock is held.
 func (l *ledger) fold(m fold.Message) error {
 	if m.Sequence > l.position.Sequence {

@@ -111,21 +111,19 @@ func (r *Router) begin(ctx context.Context) error {
 	case info.Last < sequence:
 		return &fold.StopError{Reason: fmt.Sprintf("stream LEADS ends at message %d, but message %d was decided on: it was restored from an older "+
 			"copy; restore LEADS, HANDOFFS and the shards' streams from one backup", info.Last, sequence)}
-	case sequence == 0 || l.state.LeadsStored() == 0:
-		return nil
 	}
 	// An older copy may have grown past that place meanwhile: what was stored since would be taken for what was decided.
-	return checkPosition(ctx, subject.LeadsStream, log, fold.Position{Created: info.Created, Sequence: sequence, Time: l.state.LeadsStored()})
+	return checkPosition(ctx, subject.LeadsStream, log, l.leadsPosition())
 }
 
 // readLeads hands over the facts of LEADS that are not decided on, in order, until the term ends.
 func (t *term) readLeads() {
 	log := t.r.o.Stream.Log(subject.LeadsStream)
-	var position fold.Position
 	if t.r.ledger.acquire(t.ctx) != nil {
 		return
 	}
 	_, after := t.r.ledger.state.Leads()
+	position := t.r.ledger.leadsPosition()
 	t.r.ledger.release()
 	defer t.r.hinder(readingLeads, nil)
 	pause := retry
