@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -70,8 +71,15 @@ func (o *Outlet) Once(ctx context.Context, records []fold.Record) error {
 func (o *Outlet) once(ctx context.Context, records []fold.Record) error {
 	if len(records) <= fewOnce {
 		g, gctx := errgroup.WithContext(ctx)
-		for i := range records {
-			g.Go(func() error { return o.single(gctx, records[i:i+1]) })
+		for _, bucket := range byBucket(records) {
+			g.Go(func() error {
+				for i := range bucket {
+					if err := o.single(gctx, bucket[i:i+1]); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
 		}
 		return g.Wait()
 	}
@@ -102,6 +110,25 @@ func (o *Outlet) once(ctx context.Context, records []fold.Record) error {
 		return nil
 	}
 	return o.publish(ctx, rest, first)
+}
+
+// byBucket parts records by all of their subject but the place, which for a fact is the bucket of its lead. Those of one bucket
+// leave one after another: that a lead was merged, or has withdrawn its consent, means another thing when it is read before the
+// lead's qualification.
+func byBucket(records []fold.Record) [][]fold.Record {
+	var out [][]fold.Record
+	at := map[string]int{}
+	for _, r := range records {
+		bucket := r.Subject[:strings.LastIndexByte(r.Subject, '.')+1]
+		i, ok := at[bucket]
+		if !ok {
+			i = len(out)
+			at[bucket] = i
+			out = append(out, nil)
+		}
+		out[i] = append(out[i], r)
+	}
+	return out
 }
 
 // first makes a message the first one on its subject, or none.

@@ -159,6 +159,19 @@ func suite(t *testing.T, on func(*testing.T) server) {
 		if err != nil || info.Last != 450 {
 			t.Fatalf("%d facts, %v; want each once", info.Last, err)
 		}
+		few := make([]fold.Record, 16)
+		for i := range few {
+			few[i] = fold.Record{Sequence: uint64(i), Guard: fold.Once, Stream: "LEADS", Subject: fmt.Sprintf("baton.leads.0.few.%d", i), Data: []byte("fact")}
+		}
+		must(t, c.Outlet(nil).Once(ctx, few))
+		i := 0
+		for m, err := range c.Log("LEADS").Messages(ctx, "baton.leads.0.few.*") {
+			must(t, err)
+			if m.Subject != few[i].Subject {
+				t.Errorf("%s is stored where %s belongs: facts of one lead are out of order", m.Subject, few[i].Subject)
+			}
+			i++
+		}
 		other := records(5)
 		other[3].Data = []byte("something else")
 		var stop *fold.StopError
