@@ -311,8 +311,10 @@ func (s *State) rekeyed(k *handoffv1.LeadRekeyed) {
 			s.openOf[claim{r.agreement, into}] = r
 		}
 	}
-	s.byLead[into] = append(s.byLead[into], s.byLead[from]...)
-	delete(s.byLead, from)
+	if moved := s.byLead[from]; len(moved) > 0 {
+		s.byLead[into] = append(s.byLead[into], moved...)
+		delete(s.byLead, from)
+	}
 	delete(s.aliases, into)
 	s.aliases[from] = into
 }

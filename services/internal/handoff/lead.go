@@ -200,11 +200,12 @@ func (d *decision) withdrawn(lead string) {
 	}
 }
 
-// merged moves a lead's handoffs to another key. Where both leads have an open one under the same agreement, the one that
+// merged moves a lead's handoffs to another key, those too whose qualification is read later, or that come to the lead by a
+// merge that is: facts of several leads are in no order. Where both leads have an open one under the same agreement, the one that
 // is further goes on and the other ends: a lead has one open handoff.
 func (d *decision) merged(from, into string) {
 	from, into = d.s.Resolve(from), d.s.Resolve(into)
-	if from == into || len(d.s.byLead[from]) == 0 {
+	if from == into {
 		return
 	}
 	d.add("", &handoffv1.Fact{Fact: &handoffv1.Fact_LeadRekeyed{LeadRekeyed: &handoffv1.LeadRekeyed{From: from, Into: into}}})

@@ -297,13 +297,33 @@ func TestEvolveRefusesWhatCannotBe(t *testing.T) {
 	}
 }
 
-// A merge without handoffs, or into itself, changes nothing.
+// Facts of several leads are in no order: the merge of a lead may be read before the one that brings it a handoff, and before
+// a qualification.
+func TestMergesInAnyOrder(t *testing.T) {
+	merge := func(from, into string) *leadv1.Fact {
+		return &leadv1.Fact{LeadKey: keyOf(from), Fact: &leadv1.Fact_LeadMerged{LeadMerged: &leadv1.LeadMerged{Into: keyOf(into)}}}
+	}
+	for _, order := range [][]int{{0, 1, 2}, {0, 2, 1}, {2, 0, 1}, {2, 1, 0}, {1, 2, 0}, {1, 0, 2}} {
+		w := monday(t)
+		facts := []*leadv1.Fact{w.qualified("a"), merge("a", "b"), merge("b", "c")}
+		for _, i := range order {
+			w.must(w.lead(facts[i]))
+		}
+		if w.open("c") == "" || w.s.Resolve(keyOf("a")) != keyOf("c") {
+			t.Errorf("read in the order %v, the handoff is not that of the lead that all are part of", order)
+		}
+		w.checkRebuild()
+	}
+}
+
+// A merge into itself, or of what is one lead already, changes nothing.
 func TestMergesThatMoveNothing(t *testing.T) {
 	w := monday(t)
 	w.must(w.lead(w.qualified("a")))
 	merge := func(from, into string) *leadv1.Fact {
 		return &leadv1.Fact{LeadKey: keyOf(from), At: timestamppb.New(w.now), Fact: &leadv1.Fact_LeadMerged{LeadMerged: &leadv1.LeadMerged{Into: keyOf(into)}}}
 	}
+	w.must(w.lead(merge("x", "a")))
 	for _, f := range []*leadv1.Fact{merge("x", "a"), merge("a", "a")} {
 		if facts := w.must(w.lead(f)); len(facts) != 1 || facts[0].GetLeadNoted() == nil {
 			t.Errorf("facts: %v", facts)
