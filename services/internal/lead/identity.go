@@ -162,6 +162,7 @@ func (m *Machine) foldDone(l *Lead, in *input, d *shardv1.ClaimDone) {
 	if l.claimant != "" {
 		// Merged meanwhile: what the alias had open belongs to the lead that this one is part of.
 		if len(d.GetEpisodes()) > 0 && in.hops < maxHops {
+			m.tellMerged(l, in, d)
 			m.forward(l, in)
 		}
 		return
@@ -181,6 +182,16 @@ func (m *Machine) foldDone(l *Lead, in *input, d *shardv1.ClaimDone) {
 	l.changed = true
 	m.watch.identity(in, "merged", "the history of another identity is complete")
 	m.judgeAll(l, &occasion{in: in, merged: true})
+}
+
+// tellMerged tells, of a lead that had nothing at sales when it was merged, where that of its own alias goes on to.
+func (m *Machine) tellMerged(l *Lead, in *input, d *shardv1.ClaimDone) {
+	for _, e := range d.GetEpisodes() {
+		f := m.log.agreement(e.GetAgreement())
+		if s := l.standing(e.GetAgreement()); f != nil && (s == nil || s.episode == 0) {
+			m.emitFact(l, f, in, &leadv1.Fact{Fact: &leadv1.Fact_LeadMerged{LeadMerged: &leadv1.LeadMerged{Into: l.claimant}}})
+		}
+	}
 }
 
 func (m *Machine) judgeAll(l *Lead, o *occasion) {

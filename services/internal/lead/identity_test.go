@@ -74,6 +74,43 @@ func TestMergesOfTwoLeadsIntoEachOther(t *testing.T) {
 	})
 }
 
+// TestAMergeOfAMergeTellsWhereTheHandoffIs: whatever the order in which the shards fold, LEADS says of which lead it is now.
+func TestAMergeOfAMergeTellsWhereTheHandoffIs(t *testing.T) {
+	a := propertyAgreement(t, false)
+	rapid.Check(t, func(r *rapid.T) {
+		w := newWorld(&watch{})
+		w.enforce(a)
+		for i, who := range []string{"x@acme.example", "y@acme.example", "z@acme.example"} {
+			e := published{lead: map[string]any{"email": who}, id: fmt.Sprint(i), source: "web", kind: "page.viewed", at: now}
+			if i == 0 {
+				e.kind = "form.submitted"
+			}
+			if _, err := w.publishEvent(e.body(), arrivals); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.settleInAnyOrder(t, r)
+		w.publishMerge(t, "y@acme.example", "x@acme.example", "m1")
+		w.publishMerge(t, "z@acme.example", "y@acme.example", "m2")
+		w.settleInAnyOrder(t, r)
+		at, into := "", map[string]string{}
+		for _, f := range w.watch.facts {
+			if f.GetLeadQualified() != nil {
+				at = f.GetLeadKey()
+			}
+			if m := f.GetLeadMerged(); m != nil {
+				into[f.GetLeadKey()] = m.GetInto()
+			}
+		}
+		for into[at] != "" {
+			at = into[at]
+		}
+		if z := string(leadkey.FromEmail("z@acme.example")); at != z {
+			r.Fatalf("the handoff is at %q, and all are part of %q: %v", at, z, into)
+		}
+	})
+}
+
 // TestMergesInACircleEnd: an operator's mistake shows as rejections; nothing goes round for ever.
 func TestMergesInACircleEnd(t *testing.T) {
 	a := propertyAgreement(t, false)
