@@ -1,6 +1,7 @@
 package fold_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -32,6 +33,47 @@ type held struct {
 func (s held) Save(ctx context.Context, shard string, h fold.Head, write func(io.Writer) error) error {
 	<-s.goOn
 	return s.Snapshots.Save(ctx, shard, h, write)
+}
+
+// causal is an outlet that sees whether a fact leaves before the message of the same cause.
+type causal struct {
+	*foldtest.Ledger
+	t    *testing.T
+	told int
+}
+
+func (o *causal) Once(ctx context.Context, records []fold.Record) error {
+	for _, r := range records {
+		if bytes.HasSuffix(r.Data, []byte("reached 15")) {
+			o.told++
+			if in := o.Inbox["O"]; len(in) == 0 || string(in[len(in)-1].Data) != string(r.Data) {
+				o.t.Errorf("%q is a fact, and the other shard was not told", r.Data)
+			}
+		}
+	}
+	return o.Ledger.Once(ctx, records)
+}
+
+// TestMessagesLeaveBeforeFacts: what a fact leads to comes to another shard after what that shard was told with it.
+func TestMessagesLeaveBeforeFacts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		l, store, out := foldtest.NewLog(1), fold.NewMemory(), &causal{Ledger: foldtest.NewLedger(), t: t}
+		quiet := slog.New(slog.DiscardHandler)
+		g := &fold.Group{Member: "m", Shards: []string{"3"}, Store: store, Logger: quiet, Open: func(id string) fold.Shard {
+			return fold.Shard{
+				ID: id, Log: l, Store: store, Outlet: out, Machine: foldtest.Machine{}, Snapshots: foldtest.NewSnapshots(), Expand: expand, Logger: quiet,
+			}
+		}}
+		done := make(chan error)
+		go func() { done <- g.Run(ctx) }()
+		fill(l, 15)
+		<-time.After(5 * time.Second)
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) || out.told == 0 {
+			t.Errorf("the group ended with %v; %d facts left", err, out.told)
+		}
+	})
 }
 
 // TestMoreIsOnItsWay: what is folded is committed within about a second though what follows does not come, and nobody spins

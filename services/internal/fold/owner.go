@@ -445,7 +445,8 @@ func (o *owner) leave(ctx context.Context) error {
 	}
 }
 
-// publish lets a batch leave. Records of one prefix keep their order; nothing else needs one.
+// publish lets a batch leave. Records of one prefix keep their order, and those that leave Once go last: what a fact leads to
+// comes to another shard after what that shard was told with it, as a handoff's end after the merge that brings the handoff.
 func (o *owner) publish(ctx context.Context, batch []Record) error {
 	var once []Record
 	ordered := map[string][]Record{}
