@@ -14,7 +14,7 @@ import (
 )
 
 // names are those of the processes that may fail, with how each is started.
-var names = []string{"scorer-1", "scorer-2", "router-1", "router-2", "notifier", "publisher", "sales", "channel"}
+var names = []string{"scorer-1", "scorer-2", "router-1", "router-2", "notifier", "publisher", "sales", "channel", "operator"}
 
 func (w *world) start(name string) {
 	switch name {
@@ -30,6 +30,8 @@ func (w *world) start(name string) {
 		w.startSales()
 	case "channel":
 		w.startChannel()
+	case "operator":
+		w.startOperator()
 	}
 }
 

@@ -3,7 +3,6 @@ package simulation_test
 import (
 	"context"
 	"fmt"
-	"maps"
 	"math"
 	"strings"
 	"time"
@@ -30,6 +29,12 @@ const (
 	qualifiedAgain   point = "judge: a lead qualified again"
 	windowMissed     point = "judge: a window was missed"
 	joined           point = "judge: a qualification joined an open handoff"
+	toldTooOld       point = "judge: an event was too old to tell"
+	againTooOld      point = "judge: the repetition of an event that counts was too old to tell"
+	fadedNow         point = "judge: points had faded"
+	mergedLead       point = "judge: a lead became part of another"
+	mergedShard      point = "judge: a lead became part of one in another shard"
+	mergedOpen       point = "judge: two leads with open handoffs became one"
 )
 
 // read returns all messages of a stream.
@@ -76,14 +81,18 @@ func (w *world) judge() {
 	}
 	facts := w.judgeFacts(models)
 	w.judgeEvents(models)
-	w.judgeHandoffs(facts)
+	w.judgeMerges(models)
+	w.judgeHandoffs(facts, models)
 	w.judgeScores(shards, models)
 	w.judgeRejected(models)
 }
 
 // judgeEvents is P1: each event that was accepted counts for exactly one lead, the one that the model says.
 func (w *world) judgeEvents(models map[string]*model) {
-	by, owner := map[string][]string{}, map[string]string{}
+	if n := len(w.load.stored); n != w.load.next {
+		w.fail("", "P1: %d of %d events are stored", n, w.load.next)
+	}
+	by := map[string][]string{}
 	for shard, m := range models {
 		for key, p := range m.leads {
 			for id := range p.counted {
@@ -92,21 +101,78 @@ func (w *world) judgeEvents(models map[string]*model) {
 				}
 			}
 		}
-		maps.Copy(owner, m.owner)
 		for producer, n := range m.twice {
 			if !w.echoes[producer+" "+shard] {
 				w.fail(shard, "P1: %d messages of %s are in shard %s a second time", n, producer, shard)
 			}
 		}
 	}
-	for id := range w.load.stored {
-		if len(by[id]) != 1 || by[id][0] != owner[id] {
-			w.fail("", "P1: event %s counts for %d leads: %v; the model says %s", id, len(by[id]), by[id], owner[id])
-			w.suspect(append(by[id], owner[id])...)
+	for shard, m := range models {
+		for id, key := range m.reached {
+			owner := whose(models, key, id)
+			late := models[owner[:1]].lead(owner).tooOld[id]
+			if late > 0 {
+				w.chance.note(toldTooOld)
+			}
+			if late > 0 && len(by[id]) > 0 {
+				w.chance.note(againTooOld)
+			}
+			if late > 0 && len(by[id]) == 0 {
+			} else if len(by[id]) != 1 || by[id][0] != owner {
+				w.fail("", "P1: event %s to shard %s counts for %d leads: %v; the model says %s", id, shard, len(by[id]), by[id], owner)
+				w.suspect(append(by[id], owner)...)
+			}
+			delete(w.load.stored, id)
 		}
 	}
-	if n := len(w.load.stored); n != w.load.next {
-		w.fail("", "P1: %d of %d events are stored", n, w.load.next)
+	for id := range w.load.stored {
+		w.fail("", "P1: event %s was accepted and is in no shard", id)
+	}
+}
+
+// whose returns the lead that an event ended up with: on from alias to claimant, as each shard's own order has it.
+func whose(models map[string]*model, key, id string) string {
+	for range maxAliases {
+		next, ok := models[key[:1]].lead(key).next[id]
+		if !ok {
+			break
+		}
+		key = next
+	}
+	return key
+}
+
+// root returns the lead that a key is part of.
+func root(models map[string]*model, key string) string {
+	for range maxAliases {
+		claimant := models[key[:1]].lead(key).claimant
+		if claimant == "" {
+			break
+		}
+		key = claimant
+	}
+	return key
+}
+
+// maxAliases is more than are ever part of each other in a row.
+const maxAliases = 8
+
+// judgeMerges is P1 of an operator's word: those who were to become one lead are one.
+func (w *world) judgeMerges(models map[string]*model) {
+	for _, r := range w.operator.taken {
+		from, into := string(leadkey.FromEmail(r.GetFrom())), string(leadkey.FromEmail(r.GetInto()))
+		if a, b := root(models, from), root(models, into); a != b {
+			w.fail(from, "P1: %s was taken, and %s is part of %s, %s of %s", r.GetRequestId(), from, a, into, b)
+		}
+	}
+	for who := range people {
+		key := string(leadkey.FromEmail(address(who)))
+		if claimant := models[key[:1]].lead(key).claimant; claimant != "" {
+			w.chance.note(mergedLead)
+			if claimant[0] != key[0] {
+				w.chance.note(mergedShard)
+			}
+		}
 	}
 }
 
@@ -114,7 +180,7 @@ func (w *world) judgeEvents(models map[string]*model) {
 // the facts by their ids, in order.
 func (w *world) judgeFacts(models map[string]*model) []*leadv1.Fact {
 	var facts []*leadv1.Fact
-	found := map[string][]*leadv1.Fact{}
+	found, merged := map[string][]*leadv1.Fact{}, map[string]string{}
 	for _, m := range w.read(subject.LeadsStream) {
 		f := &leadv1.Fact{}
 		if err := proto.Unmarshal(m.Data, f); err != nil {
@@ -125,17 +191,23 @@ func (w *world) judgeFacts(models map[string]*model) []*leadv1.Fact {
 		if f.GetLeadQualified() != nil {
 			found[f.GetLeadKey()] = append(found[f.GetLeadKey()], f)
 		}
+		if f.GetLeadMerged() != nil {
+			merged[f.GetLeadKey()] += f.GetLeadMerged().GetInto()
+		}
 	}
 	for _, m := range models {
 		for key, p := range m.leads {
 			got := found[key]
 			delete(found, key)
+			if merged[key] != p.merged {
+				w.fail(key, "P3: LEADS says that %s was merged into %q, the model says %q", key, merged[key], p.merged)
+			}
 			if len(got) != len(p.qualified) {
 				w.fail(key, "P3: %s qualified %d times, the model says %d: %v", key, len(got), len(p.qualified), p.qualified)
 				continue
 			}
-			for i, want := range p.qualified {
-				w.judgeQualified(key, uint32(i+1), got, want)
+			for _, want := range p.qualified {
+				w.judgeQualified(key, got, want)
 			}
 		}
 	}
@@ -146,7 +218,8 @@ func (w *world) judgeFacts(models map[string]*model) []*leadv1.Fact {
 }
 
 // judgeQualified finds the fact of an episode among a lead's.
-func (w *world) judgeQualified(key string, episode uint32, got []*leadv1.Fact, want qualification) {
+func (w *world) judgeQualified(key string, got []*leadv1.Fact, want qualification) {
+	episode := uint32(want.episode)
 	w.chance.note(map[string]point{"hand-raise": qualifiedHand, "scored": qualifiedScore}[want.path])
 	if episode > 1 {
 		w.chance.note(qualifiedAgain)
@@ -156,7 +229,7 @@ func (w *world) judgeQualified(key string, episode uint32, got []*leadv1.Fact, w
 		if q.GetEpisode() != episode {
 			continue
 		}
-		if q.GetPath() != want.path || q.GetScore().GetTotal() != float64(want.score) || !strings.Contains(f.GetId(), fmt.Sprintf("-%d-", want.sequence)) {
+		if q.GetPath() != want.path || !same(q.GetScore().GetTotal(), want.score) || !strings.Contains(f.GetId(), fmt.Sprintf("-%d-", want.sequence)) {
 			w.fail(key, "P3: episode %d of %s is %s with %v points by %s; the model says %+v", episode, key, q.GetPath(), q.GetScore().GetTotal(), f.GetId(), want)
 		}
 		if err := addsUp(q.GetScore(), q.GetContributions()); err != nil {
@@ -189,34 +262,40 @@ func (w *world) judgeScores(shards map[string][]fold.Message, models map[string]
 	defer conn.Close()
 	for who := range people {
 		key := string(leadkey.FromEmail(address(who)))
-		w.explain(conn, who, key, models[key[:1]], nil)
+		w.explain(conn, who, models, nil)
 		all := shards[key[:1]]
 		if who%4 != int(w.seed%4) || len(all) == 0 {
 			continue
 		}
 		at := time.Unix(0, all[w.chance.intN(len(all))].Time)
-		then := newModel()
-		for _, msg := range all {
-			if msg.Time <= at.UnixNano() {
-				then.fold(msg)
+		then := map[string]*model{}
+		for id, messages := range shards {
+			then[id] = newModel()
+			for _, msg := range messages {
+				if msg.Time <= at.UnixNano() {
+					then[id].fold(msg)
+				}
 			}
 		}
-		if p := then.leads[key]; p != nil && len(p.counted) > 0 {
+		key = root(then, key)
+		if p := then[key[:1]].lead(key); len(p.counted) > 0 {
 			w.chance.note(explainedThen)
-			w.explain(conn, who, key, then, timestamppb.New(at))
+			w.explain(conn, who, then, timestamppb.New(at))
 		}
 	}
 }
 
-func (w *world) explain(conn *grpc.ClientConn, who int, key string, m *model, at *timestamppb.Timestamp) {
+func (w *world) explain(conn *grpc.ClientConn, who int, models map[string]*model, at *timestamppb.Timestamp) {
+	key := root(models, string(leadkey.FromEmail(address(who))))
 	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
 	defer cancel()
+	begun := time.Now()
 	got, err := leadv1.NewLeadServiceClient(conn).Explain(ctx, &leadv1.ExplainRequest{Lead: address(who), At: at})
 	if err != nil {
 		w.fail(key, "P7: %s at %v: %v", key, at.AsTime(), err)
 		return
 	}
-	p, score := m.lead(key), 0.0
+	p, score := models[key[:1]].lead(key), 0.0
 	for _, e := range got.GetExplanations() {
 		score = e.GetScore().GetTotal()
 		if err := addsUp(e.GetScore(), e.GetContributions()); err != nil {
@@ -227,12 +306,29 @@ func (w *world) explain(conn *grpc.ClientConn, who int, key string, m *model, at
 	if s := got.GetLead().GetStandings(); len(s) > 0 {
 		standing = s[0]
 	}
-	if score != float64(p.score()) || got.GetLead().GetEvents() != uint64(len(p.counted)) {
-		w.fail(key, "P1: %s has %v points of %d events at %v, the model says %d of %d", key, score, got.GetLead().GetEvents(), at.AsTime(), p.score(), len(p.counted))
+	shown := got.GetLead().GetAt().AsTime()
+	first, last := begun, time.Now() // asked for now
+	if at != nil {
+		first, last = at.AsTime(), at.AsTime()
 	}
-	if standing.GetOpen() != p.open || int(standing.GetEpisodes()) != len(p.qualified) || standing.GetOutcome() != p.outcome {
+	if t := shown.UnixNano(); t < max(first.UnixNano(), p.clock) || t > max(last.UnixNano(), p.clock) {
+		w.fail(key, "P7: %s is shown as it is at %v, asked at %v to %v", key, shown, first, last)
+	}
+	late := 0
+	for _, n := range p.tooOld {
+		late += n
+	}
+	want := p.score(shown.UnixNano())
+	if p.score(p.clock) > want {
+		w.chance.note(fadedNow)
+	}
+	if l := got.GetLead(); !same(score, want) || l.GetEvents() != uint64(len(p.counted)) || l.GetTooOldToTell() != uint64(late) {
+		w.fail(key, "P1: %s has %v points of %d events, and %d too old to tell, at %v, the model says %v of %d, and %d", key,
+			score, l.GetEvents(), l.GetTooOldToTell(), shown, want, len(p.counted), late)
+	}
+	if standing.GetOpen() != p.open || int(standing.GetEpisodes()) != p.episode || standing.GetOutcome() != p.outcome {
 		w.fail(key, "P3: %s is open=%t in episode %d after %q, the model says %t, %d, %q", key,
-			standing.GetOpen(), standing.GetEpisodes(), standing.GetOutcome(), p.open, len(p.qualified), p.outcome)
+			standing.GetOpen(), standing.GetEpisodes(), standing.GetOutcome(), p.open, p.episode, p.outcome)
 	}
 }
 

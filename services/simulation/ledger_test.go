@@ -1,6 +1,7 @@
 package simulation_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -28,6 +29,7 @@ type bookkeeper struct {
 	w        *world
 	handoffs map[string]*handover
 	openOf   map[string]string         // by lead
+	partOf   map[string]string         // the lead that another became part of
 	load     map[string]int            // open handoffs by rep
 	today    map[string]map[string]int // by rep and day
 	used     map[string]int            // LeadQualified facts, by id
@@ -40,14 +42,19 @@ var (
 )
 
 // judgeHandoffs is P3 to P6 in HANDOFFS.
-func (w *world) judgeHandoffs(facts []*leadv1.Fact) {
+func (w *world) judgeHandoffs(facts []*leadv1.Fact, models map[string]*model) {
 	b := &bookkeeper{
 		w: w, handoffs: map[string]*handover{}, openOf: map[string]string{}, load: map[string]int{}, today: map[string]map[string]int{},
-		used: map[string]int{},
+		used: map[string]int{}, partOf: map[string]string{},
 	}
 	rebuilt := handoff.New()
 	ledger := w.ledger()
+	decision := uint64(0) // the place in LEADS that is being decided on; its facts may be several messages
 	for i, message := range ledger {
+		if used := message[0].GetConsumed().GetLeadsSequence(); used == 0 || used != decision {
+			b.one()
+			decision = used
+		}
 		for _, f := range message {
 			b.take(f)
 		}
@@ -56,6 +63,7 @@ func (w *world) judgeHandoffs(facts []*leadv1.Fact) {
 			return
 		}
 	}
+	b.one()
 	for _, f := range facts {
 		if f.GetLeadQualified() != nil && b.used[f.GetId()] != 1 {
 			w.fail(f.GetLeadKey(), "P3: the qualification %s is used %d times in HANDOFFS", f.GetId(), b.used[f.GetId()])
@@ -67,12 +75,21 @@ func (w *world) judgeHandoffs(facts []*leadv1.Fact) {
 	for id, h := range b.handoffs {
 		switch {
 		case h.closed:
+		case root(models, h.lead) != h.lead:
+			w.fail(h.lead, "P3: %s is open under %s, which is part of %s", id, h.lead, root(models, h.lead))
 		case h.awaiting && !time.Now().Before(h.deadline):
 			w.fail(h.lead, "P4: %s: the window ended at %s and nothing says that it was missed", id, h.deadline)
 		case h.rep != "" && !h.told[h.assignment]:
 			w.fail(h.lead, "P4: assignment %d of %s to %s was never delivered", h.assignment, id, h.rep)
 		case h.rep == "" && !h.held:
 			w.fail(h.lead, "P4: %s is with nobody, and nothing says why", id)
+		}
+	}
+	for _, m := range models {
+		for key, p := range m.leads {
+			if id := b.openOf[key]; p.claimant == "" && !p.overtaken && p.open != (id != "") {
+				w.fail(key, "P3: the handoff %q of %s is open, and the lead's episode is open: %t", id, key, p.open)
+			}
 		}
 	}
 	w.judgeView(rebuilt)
@@ -123,6 +140,10 @@ func (b *bookkeeper) take(f *handoffv1.Fact) {
 		b.opened(f, o)
 		return
 	}
+	if k := f.GetLeadRekeyed(); k != nil {
+		b.rekeyed(k)
+		return
+	}
 	if h == nil {
 		return
 	}
@@ -154,14 +175,47 @@ func (b *bookkeeper) take(f *handoffv1.Fact) {
 		if h.awaiting && !at.Before(h.deadline) {
 			b.fail(f, "P4: closed at %s, and nothing says that the window ended at %s", at, h.deadline)
 		}
+		if e.HandoffClosed.GetReason() == handoff.ReasonMerged {
+			b.w.chance.note(mergedOpen)
+		}
 		b.release(h)
 		h.closed = true
-		delete(b.openOf, h.lead)
+		if b.openOf[h.lead] == f.GetHandoffId() {
+			delete(b.openOf, h.lead)
+		}
+	}
+}
+
+// rekeyed gives the handoffs of a lead to the one that it became part of.
+func (b *bookkeeper) rekeyed(k *handoffv1.LeadRekeyed) {
+	b.partOf[k.GetFrom()] = k.GetInto()
+	delete(b.partOf, k.GetInto())
+	for _, h := range b.handoffs {
+		if h.lead == k.GetFrom() {
+			h.lead = k.GetInto()
+		}
+	}
+	delete(b.openOf, k.GetFrom())
+}
+
+// one is P3 after each decision: a lead has one open handoff.
+func (b *bookkeeper) one() {
+	for id, h := range b.handoffs {
+		other := b.openOf[h.lead]
+		if !h.closed && other != "" && other != id && !b.handoffs[other].closed {
+			b.w.fail(h.lead, "P3: %s and %s of one lead are open", id, other)
+		}
+		if !h.closed {
+			b.openOf[h.lead] = id
+		}
 	}
 }
 
 func (b *bookkeeper) opened(f *handoffv1.Fact, o *handoffv1.HandoffOpened) {
 	lead := o.GetQualified().GetLeadKey()
+	for range maxAliases {
+		lead = cmp.Or(b.partOf[lead], lead)
+	}
 	if other := b.openOf[lead]; other != "" {
 		b.w.fail(lead, "P3: %s opens while %s is open", f.GetHandoffId(), other)
 	}

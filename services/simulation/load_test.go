@@ -22,6 +22,7 @@ const (
 	eventAgain    point = "load: an event was published again after the window of duplicates"
 	eventPoison   point = "load: what nobody can read was published"
 	eventHistory  point = "load: an event was loaded as history"
+	eventBusy     point = "load: one lead did more than is remembered of it"
 	eventContest  point = "load: two leads claimed one identity"
 	doorDuplicate point = "load: a duplicate was refused at the door"
 )
@@ -32,9 +33,10 @@ type load struct {
 	rng   *rand.Rand // of the driver's goroutine
 	queue chan []byte
 
-	next   int
-	bodies [][]byte
-	stored map[string]bool // ids of events that are known to be stored
+	next      int
+	bodies    [][]byte
+	forgotten [][]byte
+	stored    map[string]bool // ids of events that are known to be stored
 
 	mu      sync.Mutex
 	waiting int
@@ -129,11 +131,13 @@ func (l *load) drained() error {
 	return nil
 }
 
-func (l *load) put(body []byte) {
+func (l *load) put(bodies ...[]byte) {
 	l.mu.Lock()
-	l.waiting++
+	l.waiting += len(bodies)
 	l.mu.Unlock()
-	l.queue <- body
+	for _, body := range bodies {
+		l.queue <- body
+	}
 }
 
 // more publishes n events of whatever people do.
@@ -229,6 +233,40 @@ func (l *load) make(who int, lead map[string]any) []byte {
 		at = at.Add(-time.Hour)
 	}
 	e["time"] = at.Format(time.RFC3339Nano)
+	return l.body(e)
+}
+
+// busy publishes what one person did long ago, and then more of the same person than is remembered of a lead. tooLate publishes
+// the first again, and as much that nobody has heard of: none of it can be told from the other.
+func (l *load) busy() {
+	l.w.chance.note(eventBusy)
+	for range 40 {
+		l.forgotten = append(l.forgotten, l.did(10*time.Hour))
+	}
+	l.put(l.forgotten...)
+	for range mostKept {
+		l.put(l.did(0))
+	}
+}
+
+func (l *load) tooLate() {
+	l.put(l.forgotten...)
+	for range l.forgotten {
+		l.put(l.did(20 * time.Hour))
+	}
+}
+
+// did is an event of the busy person, of the nine hours before some time ago.
+func (l *load) did(ago time.Duration) []byte {
+	at := time.Now().UTC().Add(-ago - time.Duration(l.rng.IntN(9*int(time.Hour))))
+	return l.body(map[string]any{
+		"specversion": "1.0", "source": "web", "type": "page.viewed", "time": at.Format(time.RFC3339Nano),
+		"data": map[string]any{"lead": map[string]any{"email": address(5)}, "properties": map[string]any{"path": "/"}},
+	})
+}
+
+// body gives an event its id.
+func (l *load) body(e map[string]any) []byte {
 	l.next++
 	e["id"] = fmt.Sprint(l.next)
 	b, err := json.Marshal(e)

@@ -3,6 +3,8 @@ package simulation_test
 import (
 	"cmp"
 	"encoding/json"
+	"math"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -19,16 +21,22 @@ type model struct {
 	leads   map[string]*person
 	origins map[string]fold.Origin // of the last message of each producer
 	twice   map[string]int         // messages of each producer that were there before
-	owner   map[string]string      // whose each event is, by its id
+	reached map[string]string      // the lead that each event was published to, by its id
 	poison  int
 }
 
 // person is a lead.
 type person struct {
-	counted                              map[string]uint64 // the message of each event that counts
-	views, pricing, careers, clicks, dem int
-	title                                string
-	withdrawn                            bool
+	key                          string
+	counted                      map[string]uint64 // the message of each event that counts
+	newest                       []kept            // of the events that were taken, by time
+	tooOld                       map[string]int    // how often each event came that is older than all of these
+	views, pricing, careers, dem int
+	clicks                       []int64 // when: their points fade
+	clock                        int64   // the newest event that counts
+	title                        string
+	titled                       int64 // when
+	withdrawn                    bool
 
 	claims        map[string]bool // by alias: whether its history is on its way
 	open, never   bool
@@ -37,6 +45,11 @@ type person struct {
 	closed, again int64
 	loaded        bool // history came after the newest act
 	claimant      string
+	next          map[string]string // the claimant that each event went on to, by its id
+	merged        string            // into whom, as LEADS must say each time; "" while it has nothing at sales
+	episode       int
+	own           bool // the newest episode is its own, and no alias's
+	overtaken     bool // the end of an alias's handoff ended its own episode
 	qualified     []qualification
 	reachable     bool
 }
@@ -44,18 +57,28 @@ type person struct {
 // qualification is one that must be in LEADS, by the message that caused it.
 type qualification struct {
 	sequence uint64
+	episode  int
 	path     string
-	score    int
+	score    float64
 }
 
+// kept is an event that is remembered.
+type kept struct {
+	at int64
+	id string
+}
+
+// mostKept is how many are.
+const mostKept = 1024
+
 func newModel() *model {
-	return &model{leads: map[string]*person{}, origins: map[string]fold.Origin{}, twice: map[string]int{}, owner: map[string]string{}}
+	return &model{leads: map[string]*person{}, origins: map[string]fold.Origin{}, twice: map[string]int{}, reached: map[string]string{}}
 }
 
 func (m *model) lead(key string) *person {
 	p := m.leads[key]
 	if p == nil {
-		p = &person{counted: map[string]uint64{}, claims: map[string]bool{}}
+		p = &person{key: key, counted: map[string]uint64{}, claims: map[string]bool{}, next: map[string]string{}, tooOld: map[string]int{}}
 		m.leads[key] = p
 	}
 	return p
@@ -67,15 +90,19 @@ type engagement struct {
 	Time     time.Time
 	History  bool
 	Data     struct {
+		From string // of a merge: the key of the lead that becomes an alias
 		Lead struct {
-			Email, AnonymousID, Title string
-			IDs                       map[string]string
+			Key, Email, AnonymousID, Title string
+			IDs                            map[string]string
 		}
 		Properties struct{ Path, Form string }
 	}
 }
 
 func (e *engagement) key() string {
+	if e.Data.Lead.Key != "" {
+		return e.Data.Lead.Key
+	}
 	k, _ := leadkey.Of(e.Data.Lead.Email, e.Data.Lead.IDs, e.Data.Lead.AnonymousID)
 	return string(k)
 }
@@ -83,7 +110,7 @@ func (e *engagement) key() string {
 // fold takes one message of the shard.
 func (m *model) fold(msg fold.Message) {
 	s, _ := subject.ParseEngagement(msg.Subject)
-	if !s.Own() {
+	if !s.Own() || s.Source == subject.Operator {
 		e := &engagement{}
 		if json.Unmarshal(msg.Data, e) != nil {
 			m.poison++
@@ -109,55 +136,121 @@ func (m *model) fold(msg fold.Message) {
 	p := m.lead(in.GetLeadKey())
 	switch {
 	case in.GetIdentityClaim() != nil:
-		m.claimed(p, in.GetIdentityClaim().GetClaimant())
+		p.claimed(in.GetIdentityClaim().GetClaimant())
 	case in.GetForwardedEvent() != nil:
 		e := &engagement{}
 		if json.Unmarshal(in.GetForwardedEvent().GetEvent(), e) == nil {
-			p.happened(e, msg.Sequence, in.GetForwardedEvent().GetArrivedAt().AsTime().UnixNano())
+			p.reached(e, msg.Sequence, in.GetForwardedEvent().GetArrivedAt().AsTime().UnixNano(), false)
 		}
 	case in.GetClaimDone() != nil:
-		p.claims[in.GetClaimDone().GetAlias()] = false
-		p.judge(msg.Sequence)
+		p.done(in.GetClaimDone(), msg.Sequence)
 	case in.GetAliasReleased() != nil:
 		delete(p.claims, in.GetAliasReleased().GetAlias())
-	case in.GetHandoffMoved().GetClosed():
+	case in.GetHandoffMoved().GetClosed() && p.claimant == "":
+		// The end of an alias's handoff on its way while the two became one, and the lead has another.
+		p.overtaken = p.overtaken || in.GetHops() > 0 && p.open && p.own
 		p.close(in.GetHandoffMoved().GetMoved(), in.GetHandoffMoved().GetAt().AsTime().UnixNano())
 	}
 }
 
-// published takes an event as it came from outside: it is the lead's of its key, or of whoever has claimed that last.
+// published takes an event as it came from outside.
 func (m *model) published(e *engagement, msg fold.Message) {
-	p := m.lead(e.key())
-	if _, known := m.owner[e.ID]; !known {
-		m.owner[e.ID] = cmp.Or(p.claimant, e.key())
+	if _, known := m.reached[e.ID]; !known {
+		m.reached[e.ID] = e.key()
+	}
+	m.lead(e.key()).reached(e, msg.Sequence, msg.Time, true)
+}
+
+// reached takes an event that is the lead's, or of whoever has claimed that last, where it is looked up again.
+func (p *person) reached(e *engagement, sequence uint64, arrived int64, outside bool) {
+	t := e.Time.UnixNano()
+	if t > arrived+int64(5*time.Minute) {
+		t = arrived
+	}
+	if (p.claimant == "" || outside) && !p.takes(kept{t, e.ID}) {
+		return
 	}
 	if p.claimant == "" {
-		p.happened(e, msg.Sequence, msg.Time)
+		p.happened(e, sequence, t)
+	} else if _, known := p.next[e.ID]; !known {
+		p.next[e.ID] = p.claimant
 	}
 }
 
-// claimed gives an identity to a lead; its history goes to the first that claims it.
-func (m *model) claimed(p *person, claimant string) {
+// takes says whether an event was not there before, as far as that can be told. Of two at one time it does not matter which is
+// kept: the oldest are hours old, and each has its own time.
+func (p *person) takes(k kept) bool {
+	for _, x := range p.newest {
+		if x.id == k.id {
+			return false
+		}
+	}
+	if len(p.newest) == mostKept {
+		if k.at < p.newest[0].at {
+			p.tooOld[k.id]++
+			return false
+		}
+		p.newest = p.newest[1:]
+	}
+	i, _ := slices.BinarySearchFunc(p.newest, k, func(a, b kept) int { return cmp.Compare(a.at, b.at) })
+	p.newest = slices.Insert(p.newest, i, k)
+	return true
+}
+
+// claimed gives an identity to a lead; its history goes to the first that claims it. Of two that claim each other, the lower
+// key stays a lead.
+func (p *person) claimed(claimant string) {
+	if open, mine := p.claims[claimant]; mine && (!open || p.key < claimant) {
+		return
+	}
 	if p.claimant == "" {
 		for id := range p.counted {
-			m.owner[id] = claimant
+			p.next[id] = claimant
+		}
+		if p.episode > 0 {
+			p.merged = claimant
 		}
 	}
 	p.claimant = claimant
 }
 
-// happened counts an event once.
-func (p *person) happened(e *engagement, sequence uint64, arrived int64) {
-	if _, ok := p.counted[e.ID]; ok {
+// done takes note that the history of an alias is there, and takes over how its newest episode stands.
+func (p *person) done(d *shardv1.ClaimDone, sequence uint64) {
+	if _, mine := p.claims[d.GetAlias()]; mine && d.GetRefused() {
+		delete(p.claims, d.GetAlias())
+	} else if mine {
+		p.claims[d.GetAlias()] = false
+	}
+	if p.claimant != "" {
+		if len(d.GetEpisodes()) > 0 && p.episode == 0 {
+			p.merged += p.claimant
+		}
 		return
 	}
-	p.counted[e.ID] = sequence
-	t := e.Time.UnixNano()
-	if t > arrived+int64(5*time.Minute) {
-		t = arrived
+	for _, e := range d.GetEpisodes() {
+		closed := e.GetClosedAt().AsTime().UnixNano()
+		later := e.GetOutcome() != "" && (p.outcome == "" || closed > p.closed)
+		if p.open || !later && !e.GetOpen() {
+			continue
+		}
+		if later {
+			p.end(e.GetOutcome(), closed)
+		}
+		p.own = false
+		p.open, p.episode = e.GetOpen(), max(p.episode, int(e.GetNumber()))
 	}
-	if e.Data.Lead.Title != "" {
-		p.title = e.Data.Lead.Title
+	p.judge(sequence)
+}
+
+// happened counts an event.
+func (p *person) happened(e *engagement, sequence uint64, t int64) {
+	p.counted[e.ID] = sequence
+	p.clock = max(p.clock, t)
+	if title := e.Data.Lead.Title; title != "" && (p.title == "" || t >= p.titled) {
+		p.title, p.titled = title, t
+	}
+	if e.Type == "lead.merged" {
+		p.tie(e.Data.From)
 	}
 	if e.Data.Lead.Email != "" {
 		p.reachable = true
@@ -169,7 +262,7 @@ func (p *person) happened(e *engagement, sequence uint64, arrived int64) {
 		}
 	}
 	p.withdrawn = p.withdrawn || e.Type == "consent.withdrawn"
-	net := p.points(e)
+	net := p.points(e, t)
 	demo := e.Type == "form.submitted"
 	switch {
 	case e.History:
@@ -191,7 +284,7 @@ func (p *person) happened(e *engagement, sequence uint64, arrived int64) {
 }
 
 // points counts what an event is worth, and returns it.
-func (p *person) points(e *engagement) int {
+func (p *person) points(e *engagement, t int64) int {
 	switch e.Type {
 	case "page.viewed":
 		p.views++
@@ -206,7 +299,7 @@ func (p *person) points(e *engagement) int {
 		}
 		return 1
 	case "email.clicked":
-		p.clicks++
+		p.clicks = append(p.clicks, t)
 		return 4
 	case "form.submitted":
 		p.dem++
@@ -215,16 +308,27 @@ func (p *person) points(e *engagement) int {
 	return 0
 }
 
-func (p *person) score() int {
-	s := min(40, p.views+min(25, 10*p.pricing)) + 4*p.clicks + 30*p.dem - 3*p.careers
+// score is what the person is worth at an instant, to a thousandth.
+func (p *person) score(at int64) float64 {
+	s := min(40, p.views+min(25, 10*p.pricing)) + 30*p.dem - 3*p.careers
 	if p.title == "Director" {
 		s += 10
 	}
-	return s
+	faded := 0.0
+	for _, t := range p.clicks {
+		faded += 4 * math.Exp2(-float64(at-t)/float64(fades))
+	}
+	return float64(s) + math.Round(1000*faded)/1000
 }
 
+// fades is after how long a click is worth half.
+const fades = 12 * time.Hour
+
+// same says whether two scores differ in the last digit at most.
+func same(a, b float64) bool { return math.Abs(a-b) < 0.0015 }
+
 func (p *person) tie(alias string) {
-	if _, ok := p.claims[alias]; !ok {
+	if _, ok := p.claims[alias]; !ok && alias != p.key {
 		p.claims[alias] = true
 	}
 }
@@ -245,14 +349,15 @@ func (p *person) judge(sequence uint64) {
 		return
 	case p.demo != 0:
 		p.qualify("hand-raise", sequence)
-	case p.score() >= 40 && p.act != 0 && !p.loaded:
+	case p.score(p.clock) >= 40 && p.act != 0 && !p.loaded:
 		p.qualify("scored", sequence)
 	}
 }
 
 func (p *person) qualify(path string, sequence uint64) {
-	p.open = true
-	p.qualified = append(p.qualified, qualification{sequence, path, p.score()})
+	p.open, p.own = true, true
+	p.episode++
+	p.qualified = append(p.qualified, qualification{sequence, p.episode, path, p.score(p.clock)})
 }
 
 // pauses are how long a lead waits after each outcome before it may qualify again.
@@ -261,8 +366,13 @@ var pauses = map[string]time.Duration{
 }
 
 func (p *person) close(outcome string, at int64) {
+	p.open, p.loaded = false, false
+	p.end(outcome, at)
+}
+
+func (p *person) end(outcome string, at int64) {
 	pause, again := pauses[outcome]
-	p.open, p.outcome, p.never, p.loaded = false, outcome, !again, false
+	p.outcome, p.never = outcome, !again
 	p.closed, p.again = at, at+int64(pause)
 	if p.never || p.act < p.again {
 		p.act = 0

@@ -73,6 +73,8 @@ func everyPoint() []point {
 		crashed, stoppedWell, paused, outage, natsRestarted, twoLead, entryLost, echoed,
 		callLost, receiptLost, leaderCrashed, channelDown, channelRefused, channelHung, channelSlow, channelTooSlow, channelSilent, channelTold,
 		offerIgnored, offerConfirmed, answerTaken, answerRefused, answerRepeated,
+		mergeTaken, mergeAgain, mergeLate, mergeUnknown, mergeNeedless, mergeNobody, mergedLead, mergedShard, mergedOpen,
+		toldTooOld, againTooOld, fadedNow, eventBusy,
 		eventLate, eventFuture, eventTwice, eventAgain, eventPoison, eventHistory, eventContest, doorDuplicate,
 		verifiedUnderway, explainedThen, qualifiedHand, qualifiedScore, qualifiedAgain, windowMissed,
 		outbox.refused(), inbound.refused(), handoffs.refused(),
@@ -116,7 +118,7 @@ func newChance(seed uint64) *chance {
 // odds are those of one occasion, where they are not one in a hundred.
 func odds() map[point]float64 {
 	o := map[point]float64{
-		offerIgnored: 0.3, answerRepeated: 0.1,
+		offerIgnored: 0.3, answerRepeated: 0.3, mergeAgain: 0.3,
 		commitRefused: 0.02, commitLost: 0.04, commitLate: 0.02, commitCrash: 0.004, committed: 0.004, loadFailed: 0.02,
 		outboxFailed: 0.02, leaseFailed: 0.005,
 	}

@@ -74,7 +74,7 @@ func (g *gate) reopen() {
 // does reaches nobody.
 type process struct {
 	w    *world
-	kind string // scorer, router, notifier, publisher, salesperson
+	kind string // scorer, router, notifier, publisher, salesperson, operator
 	name string // where others reach it
 	gate *gate
 	dead chan struct{}

@@ -34,6 +34,7 @@ var scripts = [][]*handoffv1.HandoffAnswered{
 	{{Verb: handoffv1.Verb_VERB_ACCEPT}, {Verb: handoffv1.Verb_VERB_OPPORTUNITY}, {Verb: handoffv1.Verb_VERB_LOST, Reason: "price"}},
 	{{Verb: handoffv1.Verb_VERB_ACCEPT}, {Verb: handoffv1.Verb_VERB_DISQUALIFY, Reason: "no-budget"}},
 	{{Verb: handoffv1.Verb_VERB_ACCEPT}, {Verb: handoffv1.Verb_VERB_HAND_OVER, To: "dee"}, {Verb: handoffv1.Verb_VERB_NURTURE}},
+	{{Verb: handoffv1.Verb_VERB_ACCEPT}, {Verb: handoffv1.Verb_VERB_HAND_OVER, To: "cid"}, {Verb: handoffv1.Verb_VERB_NURTURE}},
 }
 
 // sales is everybody who takes the baton: a tool that is subscribed for all, and reps who answer.

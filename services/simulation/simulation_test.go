@@ -7,11 +7,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
+	leadv1 "github.com/leadbaton/baton/api/gen/baton/lead/v1"
 	shardv1 "github.com/leadbaton/baton/api/gen/baton/shard/v1"
 	"github.com/leadbaton/baton/api/leadkey"
 	"github.com/leadbaton/baton/api/subject"
@@ -26,8 +26,14 @@ func (w *world) live() {
 	w.must(time.Minute, w.ready)
 	w.chance.set(true)
 	for phase := range 3 {
+		if busy := int(w.seed / 10 % 2); w.seed%10 == 3 && phase == busy {
+			w.load.busy()
+		} else if w.seed%10 == 3 && phase == busy+1 {
+			w.load.tooLate()
+		}
 		w.phase()
 		w.load.age()
+		w.operator.age()
 		if phase < 2 {
 			if w.chance.intN(2) == 0 {
 				w.blackout(w.chance.between(10*time.Minute, 9*time.Hour))
@@ -46,6 +52,7 @@ func (w *world) phase() {
 	w.echo()
 	for range 6 + c.intN(6) {
 		w.load.more(c.intN(25))
+		w.operator.more()
 		w.revive()
 		if c.intN(2) == 0 {
 			w.trouble()
@@ -65,7 +72,7 @@ func (w *world) settle() {
 	w.process("sales").crash("to see again what it ignored")
 	w.revive()
 	w.load.tie()
-	w.must(3*time.Minute, w.load.drained)
+	w.must(3*time.Minute, func() error { return errors.Join(w.load.drained(), w.operator.drained()) })
 	w.must(10*time.Minute, func() error { return errors.Join(w.folded(), w.delivered(), w.oneLeader()) })
 	w.sales.rest()
 	<-time.After(3 * time.Minute) // the last answers
@@ -162,6 +169,9 @@ func (w *world) tell() {
 	w.mu.Lock()
 	suspects := w.suspects
 	w.mu.Unlock()
+	// A shard was only waited for, perhaps; with a lead there is something wrong.
+	slices.SortStableFunc(suspects, func(a, b string) int { return len(b) - len(a) })
+	suspects = slices.Compact(suspects)
 	if len(suspects) > 2 {
 		suspects = suspects[:2]
 	}
@@ -179,7 +189,7 @@ func (w *world) remember(lead string) {
 	for _, m := range w.read(subject.EngagementStream(shard)) {
 		s, _ := subject.ParseEngagement(m.Subject)
 		text := string(m.Data)
-		if s.Own() {
+		if s.Own() && s.Source != subject.Operator {
 			in := &shardv1.Inbound{}
 			if proto.Unmarshal(m.Data, in) != nil || in.GetLeadKey() != lead {
 				continue
@@ -191,8 +201,9 @@ func (w *world) remember(lead string) {
 		w.trace.insert(m.Time, lead, fmt.Sprintf("stored as message %d: %s", m.Sequence, text))
 	}
 	for _, m := range w.read(subject.LeadsStream) {
-		if strings.Contains(m.Subject, lead) {
-			w.trace.insert(m.Time, lead, "fact: "+m.Subject)
+		f := &leadv1.Fact{}
+		if proto.Unmarshal(m.Data, f) == nil && f.GetLeadKey() == lead {
+			w.trace.insert(m.Time, lead, fmt.Sprintf("stored as message %d of LEADS: %s", m.Sequence, f.String()))
 		}
 	}
 	mine := map[string]bool{}
@@ -201,7 +212,7 @@ func (w *world) remember(lead string) {
 			if f.GetHandoffOpened().GetQualified().GetLeadKey() == lead {
 				mine[f.GetHandoffId()] = true
 			}
-			if mine[f.GetHandoffId()] {
+			if k := f.GetLeadRekeyed(); mine[f.GetHandoffId()] || k != nil && (k.GetFrom() == lead || k.GetInto() == lead) {
 				w.trace.insert(m.Time, lead, "decision: "+f.String())
 			}
 		}

@@ -160,7 +160,7 @@ func trafficOf(b []byte) traffic {
 }
 
 var subjects = map[string]traffic{
-	"baton.engagement._shard": inbound, "baton.engagement._router": inbound, "baton.engagement.web": published,
+	"baton.engagement._shard": inbound, "baton.engagement._router": inbound, "baton.engagement._operator": inbound, "baton.engagement.web": published,
 	"baton.leads.": outbox, "baton.rejected.": outbox, "baton.handoffs.": handoffs, "$KV.BATON_LEADERS.": election,
 }
 

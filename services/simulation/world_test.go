@@ -45,9 +45,10 @@ type world struct {
 	saved      func()          // takes the store back to what it held once; nil = nothing is saved
 	background sync.WaitGroup
 
-	mail  *mailbox
-	sales *sales
-	load  *load
+	mail     *mailbox
+	sales    *sales
+	load     *load
+	operator *operator
 }
 
 // inWorld runs fn in a world of a seed: an hour passes as soon as everybody waits for it.
