@@ -269,15 +269,17 @@ func (w *world) judgeScores(shards map[string][]fold.Message, models map[string]
 		}
 		at := time.Unix(0, all[w.chance.intN(len(all))].Time)
 		then := map[string]*model{}
-		for id, messages := range shards {
-			then[id] = newModel()
-			for _, msg := range messages {
+		for next := key; next != ""; next = then[key[:1]].lead(key).claimant {
+			if key = next; then[key[:1]] != nil {
+				continue
+			}
+			then[key[:1]] = newModel()
+			for _, msg := range shards[key[:1]] {
 				if msg.Time <= at.UnixNano() {
-					then[id].fold(msg)
+					then[key[:1]].fold(msg)
 				}
 			}
 		}
-		key = root(then, key)
 		if p := then[key[:1]].lead(key); len(p.counted) > 0 {
 			w.chance.note(explainedThen)
 			w.explain(conn, who, then, timestamppb.New(at))
