@@ -231,6 +231,7 @@ func TestClosingAndReassigningEndTheDelivery(t *testing.T) {
 		w.qualify(dana, nil)
 		var h *handoffv1.Handoff
 		w.eventually(2*time.Second, "it is assigned", func() bool { h = w.handoff(m, dana); return h.GetRep() != "" })
+		w.eventually(2*time.Second, "the rep is called", func() bool { return len(w.desk.seen()) > 0 })
 		// Whoever answers has been told; the rep that it is handed over to has not.
 		say(t, m, "1", h.GetId(), &handoffv1.HandoffAnswered{Verb: handoffv1.Verb_VERB_ACCEPT})
 		say(t, m, "2", h.GetId(), &handoffv1.HandoffAnswered{Verb: handoffv1.Verb_VERB_HAND_OVER, To: "bob"})
