@@ -23,8 +23,12 @@ const (
 	envShare = "BATON_SIM_SHARE" // of a process that was forked: "FIRST STEP LAST FILE"
 )
 
-// enough is how many seeds see every fault and every branch.
-const enough = 20
+const (
+	// few is how many seeds are lived through unless it is said.
+	few = 20
+	// enough is how many see every fault and every branch: the rarest comes once in some five.
+	enough = 100
+)
 
 // TestSimulation lives through seeds, and then makes sure that everything has happened that it says it bears.
 //
@@ -39,7 +43,7 @@ func TestSimulation(t *testing.T) {
 		seed(t, number(t, s))
 		return
 	}
-	n := uint64(enough)
+	n := uint64(few)
 	if s := os.Getenv(envSeeds); s != "" {
 		n = number(t, s)
 	} else if testing.Short() {
