@@ -295,7 +295,7 @@ func (s *leadService) Merge(ctx context.Context, r *leadv1.MergeRequest) (*leadv
 	}
 	fromKey, intoKey := leadkey.Key(from.lead.Key()), leadkey.Key(into.lead.Key())
 	if fromKey == intoKey {
-		return nil, status.Error(codes.FailedPrecondition, "both names are the same lead already")
+		return s.mergedBefore(ctx, r.GetRequestId(), intoKey)
 	}
 	body, err := json.Marshal(map[string]any{
 		"specversion": "1.0", "id": r.GetRequestId(), "source": subject.Operator, "type": "lead.merged", "time": s.o.Now().UTC().Format(time.RFC3339Nano),
@@ -309,4 +309,33 @@ func (s *leadService) Merge(ctx context.Context, r *leadv1.MergeRequest) (*leadv
 		return nil, unavailable(err)
 	}
 	return &leadv1.MergeResponse{FromKey: string(fromKey), IntoKey: string(intoKey)}, nil
+}
+
+// mergedBefore answers a request that comes again, since its answer was lost, after its merge has taken force.
+func (s *leadService) mergedBefore(ctx context.Context, requestID string, into leadkey.Key) (*leadv1.MergeResponse, error) {
+	var out *leadv1.MergeResponse
+	of := subject.ForEvent(subject.Operator, into)
+	log := s.o.Stream.Log(subject.EngagementStream(into.Shard()))
+	err := log.Scan(ctx, []string{of}, func(m fold.Message) bool {
+		var e struct {
+			ID   string `json:"id"`
+			Data struct {
+				From string `json:"from"`
+				Lead struct {
+					Key string `json:"key"`
+				} `json:"lead"`
+			} `json:"data"`
+		}
+		if json.Unmarshal(m.Data, &e) == nil && e.ID == requestID && e.Data.Lead.Key == string(into) {
+			out = &leadv1.MergeResponse{FromKey: e.Data.From, IntoKey: e.Data.Lead.Key}
+		}
+		return out == nil
+	})
+	switch {
+	case err != nil:
+		return nil, unavailable(err)
+	case out == nil:
+		return nil, status.Error(codes.FailedPrecondition, "both names are the same lead already")
+	}
+	return out, nil
 }

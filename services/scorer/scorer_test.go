@@ -326,10 +326,18 @@ func TestMerge(t *testing.T) {
 		b.publish(event(fmt.Sprint(i), "page.viewed", time.Now(), map[string]any{"email": who}, map[string]any{"path": "/pricing"}))
 	}
 	b.folded()
-	for range 2 { // a repeated request merges once
-		if _, err := b.leads.Merge(b.ctx, &leadv1.MergeRequest{RequestId: "r1", From: "a@x.example", Into: "b@x.example"}); err != nil && status.Code(err) != codes.FailedPrecondition {
-			t.Fatal(err)
-		}
+	merge := func(id string) (*leadv1.MergeResponse, error) {
+		return b.leads.Merge(b.ctx, &leadv1.MergeRequest{RequestId: id, From: "a@x.example", Into: "b@x.example"})
+	}
+	first, err := merge("r1")
+	must(t, err)
+	b.folded()
+	// A repeated request merges once, and has the same answer.
+	if again, err := merge("r1"); err != nil || !proto.Equal(again, first) {
+		t.Errorf("repeated: %v, %v; first %v", again, err, first)
+	}
+	if _, err := merge("r2"); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("merged already: %v", err)
 	}
 	b.folded()
 	r, err := b.leads.Get(b.ctx, &leadv1.GetRequest{Lead: "a@x.example"})
