@@ -85,9 +85,17 @@ func (w *world) judgeHandoffs(facts []*leadv1.Fact, models map[string]*model) {
 			w.fail(h.lead, "P4: %s is with nobody, and nothing says why", id)
 		}
 	}
+	joined := map[string]bool{} // leads that others have become part of
 	for _, m := range models {
 		for key, p := range m.leads {
-			if id := b.openOf[key]; p.claimant == "" && !p.overtaken && p.open != (id != "") {
+			if p.claimant != "" {
+				joined[root(models, key)] = true
+			}
+		}
+	}
+	for _, m := range models {
+		for key, p := range m.leads {
+			if id := b.openOf[key]; p.claimant == "" && !joined[key] && p.open != (id != "") {
 				w.fail(key, "P3: the handoff %q of %s is open, and the lead's episode is open: %t", id, key, p.open)
 			}
 		}

@@ -48,8 +48,6 @@ type person struct {
 	next          map[string]string // the claimant that each event went on to, by its id
 	merged        string            // into whom, as LEADS must say each time; "" while it has nothing at sales
 	episode       int
-	own           bool // the newest episode is its own, and no alias's
-	overtaken     bool // the end of an alias's handoff ended its own episode
 	qualified     []qualification
 	reachable     bool
 }
@@ -147,8 +145,6 @@ func (m *model) fold(msg fold.Message) {
 	case in.GetAliasReleased() != nil:
 		delete(p.claims, in.GetAliasReleased().GetAlias())
 	case in.GetHandoffMoved().GetClosed() && p.claimant == "":
-		// The end of an alias's handoff on its way while the two became one, and the lead has another.
-		p.overtaken = p.overtaken || in.GetHops() > 0 && p.open && p.own
 		p.close(in.GetHandoffMoved().GetMoved(), in.GetHandoffMoved().GetAt().AsTime().UnixNano())
 	}
 }
@@ -236,7 +232,6 @@ func (p *person) done(d *shardv1.ClaimDone, sequence uint64) {
 		if later {
 			p.end(e.GetOutcome(), closed)
 		}
-		p.own = false
 		p.open, p.episode = e.GetOpen(), max(p.episode, int(e.GetNumber()))
 	}
 	p.judge(sequence)
@@ -355,7 +350,7 @@ func (p *person) judge(sequence uint64) {
 }
 
 func (p *person) qualify(path string, sequence uint64) {
-	p.open, p.own = true, true
+	p.open = true
 	p.episode++
 	p.qualified = append(p.qualified, qualification{sequence, p.episode, path, p.score(p.clock)})
 }
