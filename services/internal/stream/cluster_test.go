@@ -9,8 +9,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/leadbaton/baton/services/internal/fold"
-	"github.com/leadbaton/baton/services/internal/servertest"
-	"github.com/leadbaton/baton/services/internal/stream"
 )
 
 // TestScansInACluster: a consumer may be at any server that keeps the stream. A scan of a stream that nobody writes to does
@@ -18,16 +16,9 @@ import (
 func TestScansInACluster(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	nodes := servertest.NATSCluster(t)
-	c, err := stream.Connect(ctx, stream.Options{URL: servertest.URLs(nodes), Wait: time.Minute, Logger: quiet})
-	must(t, err)
-	defer c.Close()
+	nodes, c := onCluster(t, ctx)
 	again := time.NewTicker(200 * time.Millisecond)
 	defer again.Stop()
-	for err = c.EnsureStreams(ctx); err != nil && ctx.Err() == nil; err = c.EnsureStreams(ctx) {
-		<-again.C // until all three have found each other
-	}
-	must(t, err)
 	log := c.Log("HANDOFFS")
 	scan := func(after uint64) (at uint64, err error) {
 		err = log.ScanAfter(ctx, after, []string{"baton.handoffs.>"}, func(m fold.Message) bool {
@@ -36,7 +27,7 @@ func TestScansInACluster(t *testing.T) {
 		})
 		return at, err
 	}
-	_, err = c.Append(ctx, "HANDOFFS", 0, entries("baton.handoffs.a", 100))
+	_, err := c.Append(ctx, "HANDOFFS", 0, entries("baton.handoffs.a", 100))
 	must(t, err)
 	for n := range 400 {
 		if at, err := scan(90); err != nil || at != 100 {

@@ -341,22 +341,30 @@ func TestRestoredThroughTheAPI(t *testing.T) {
 	}
 }
 
-// TestCluster: every stream has three copies, and what was acknowledged is there after a server is lost.
-func TestCluster(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
+// onCluster starts a cluster, and connects once all three have found each other.
+func onCluster(t *testing.T, ctx context.Context) ([]*servertest.Process, *stream.Conn) {
+	t.Helper()
 	nodes := servertest.NATSCluster(t)
-	urls := nodes[0].URL() + "," + nodes[1].URL() + "," + nodes[2].URL()
-	c, err := stream.Connect(ctx, stream.Options{URL: urls, Wait: time.Minute, Logger: quiet})
+	c, err := stream.Connect(ctx, stream.Options{URL: servertest.URLs(nodes), Wait: time.Minute, Logger: quiet})
 	must(t, err)
-	defer c.Close()
+	t.Cleanup(c.Close)
 	again := time.NewTicker(200 * time.Millisecond)
 	defer again.Stop()
 	for err = c.EnsureStreams(ctx); err != nil && ctx.Err() == nil; err = c.EnsureStreams(ctx) {
 		t.Logf("creating the streams: %v", err)
-		<-again.C // until all three have found each other
+		<-again.C
 	}
 	must(t, err)
+	return nodes, c
+}
+
+// TestCluster: every stream has three copies, and what was acknowledged is there after a server is lost.
+func TestCluster(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	nodes, c := onCluster(t, ctx)
+	again := time.NewTicker(200 * time.Millisecond)
+	defer again.Stop()
 	js, err := jetstream.New(c.NATS())
 	must(t, err)
 	for _, name := range []string{"ENGAGEMENT_0", "LEADS", "HANDOFFS", "REJECTED"} {
