@@ -313,10 +313,11 @@ func (s *leadService) Merge(ctx context.Context, r *leadv1.MergeRequest) (*leadv
 
 // mergedBefore answers a request that comes again, since its answer was lost, after its merge has taken force.
 func (s *leadService) mergedBefore(ctx context.Context, requestID string, into leadkey.Key) (*leadv1.MergeResponse, error) {
-	var out *leadv1.MergeResponse
-	of := subject.ForEvent(subject.Operator, into)
 	log := s.o.Stream.Log(subject.EngagementStream(into.Shard()))
-	err := log.Scan(ctx, []string{of}, func(m fold.Message) bool {
+	for m, err := range log.Messages(ctx, subject.ForEvent(subject.Operator, into)) {
+		if err != nil {
+			return nil, unavailable(err)
+		}
 		var e struct {
 			ID   string `json:"id"`
 			Data struct {
@@ -327,15 +328,8 @@ func (s *leadService) mergedBefore(ctx context.Context, requestID string, into l
 			} `json:"data"`
 		}
 		if json.Unmarshal(m.Data, &e) == nil && e.ID == requestID && e.Data.Lead.Key == string(into) {
-			out = &leadv1.MergeResponse{FromKey: e.Data.From, IntoKey: e.Data.Lead.Key}
+			return &leadv1.MergeResponse{FromKey: e.Data.From, IntoKey: e.Data.Lead.Key}, nil
 		}
-		return out == nil
-	})
-	switch {
-	case err != nil:
-		return nil, unavailable(err)
-	case out == nil:
-		return nil, status.Error(codes.FailedPrecondition, "both names are the same lead already")
 	}
-	return out, nil
+	return nil, status.Error(codes.FailedPrecondition, "both names are the same lead already")
 }
